@@ -1,0 +1,158 @@
+"""The values that every part speaks of: job, task, log line, node, status, action. All frozen; no I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["ENDED", "Action", "Job", "Level", "LogLine", "Node", "Origin", "Status", "Stream", "Task", "run_time"]
+
+
+class Status(StrEnum):
+    """A job's or task's status as the database stores it; `title` is the word on the screen (S1, S2)."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    PARTIALLY_FAILED = "partially_failed"
+    FAILED = "failed"
+    TERMINATED = "terminated"
+    RESULTS_DELETED = "results_deleted"
+
+    @property
+    def title(self) -> str:
+        if self is Status.RESULTS_DELETED:
+            return "Backtest Results Deleted"
+        return self.value.replace("_", " ").title()
+
+
+ENDED = frozenset(Status) - {Status.QUEUED, Status.IN_PROGRESS}
+
+
+class Action(StrEnum):
+    """What a user may do to a job now; computed by the SQL function `qd.job_actions` and nowhere else."""
+
+    DETAILS = "details"
+    LOG = "log"
+    TERMINATE = "terminate"
+    DELETE = "delete"
+    DELETE_RESULTS = "delete_results"
+    RERUN = "rerun"
+
+
+class Origin(StrEnum):
+    """How a job came about: the column *type* of M2."""
+
+    SINGLE = "single"
+    BATCH = "batch"
+    WORKFLOW = "workflow"
+    RERUN = "rerun"
+    RECORDED = "recorded"
+
+    @property
+    def title(self) -> str:
+        return {"single": "Single test", "batch": "Batch test"}.get(self.value, self.value.capitalize())
+
+
+class Stream(StrEnum):
+    """Where a log line came from. `EXECUTION` lines are Quarterdeck's own: queued, started, progress, ended."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    LOGGING = "logging"
+    EXECUTION = "execution"
+
+
+class Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One row of a job list: what the database shows of a job to the signed-in user. Times are aware, UTC."""
+
+    id: int
+    kind: str
+    name: str
+    subject: str
+    status: Status
+    ending: bool
+    origin: Origin
+    creator: str
+    public: bool
+    nodes: tuple[str, ...]
+    created: dt.datetime
+    started: dt.datetime | None
+    ended: dt.datetime | None
+    progress: float | None
+    message: str
+    workflow_id: int | None
+    backtest_type: str
+    backtest_start: dt.datetime | None
+    backtest_end: dt.datetime | None
+    data_type: str
+    strategy_type: str
+    actions: frozenset[Action]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One task (subtask) of a job."""
+
+    id: int
+    job_id: int
+    ordinal: int
+    name: str
+    status: Status
+    queue: str
+    node: str | None
+    attempt: int
+    started: dt.datetime | None
+    ended: dt.datetime | None
+    progress: float | None
+    message: str
+    exit_code: int | None
+    error: str
+    attribution_status: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One line of a log. `number` counts a task's lines from 0; `text` has no line break."""
+
+    task_id: int
+    ordinal: int
+    number: int
+    time: dt.datetime
+    stream: Stream
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """A machine (or a part of one) that runs tasks. `memory` figures are in bytes, `load` is the 1-minute average."""
+
+    name: str
+    state: str
+    slots: int
+    running: int
+    labels: tuple[str, ...]
+    host: str
+    heartbeat: dt.datetime | None
+    cpus: int
+    load: float
+    memory_total: int
+    memory_free: int
+    version: str
+
+
+def run_time(job: Job | Task, now: dt.datetime) -> dt.timedelta | None:
+    """How long the job or task ran, or has been running at `now`; None while it is queued."""
+    if job.started is None:
+        return None
+    return max((job.ended or now) - job.started, dt.timedelta())
