@@ -1,0 +1,66 @@
+"""The shape of a kind of job: a frozen value, no subclasses, no registry."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from quarterdeck.columns import Column
+
+__all__ = ["Facts", "Kind", "Section", "TaskPlan"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A part of a kind's details page. `type` names the widget; `options` are the section's own settings."""
+
+    type: Literal["parameters", "template", "tasks", "log", "table", "import_results"]
+    title: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskPlan:
+    """One task of a job to be: its name, its own parameters, and the queue (`any`, `node:NAME`, `label:NAME`)."""
+
+    name: str
+    params: dict[str, Any]
+    queue: str = "any"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What the job list shows of a job's parameters, decided when it is submitted."""
+
+    name: str
+    subject: str = ""
+    origin: Literal["single", "batch"] = "single"
+    public: bool = False
+    backtest_type: str = ""
+    backtest_start: str | None = None
+    backtest_end: str | None = None
+    data_type: str = ""
+    strategy_type: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of job.
+
+    `run` is the dotted name `module:function` of `run(context, params)`, loaded only in a task's process;
+    `params` is None while the kind can be listed but not yet started. `restart`: may a task of it run again by itself
+    when its node was lost (G1).
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    params: type[BaseModel] | None = None
+    facts: Callable[[Any], Facts] | None = None
+    tasks: Callable[[Any], Sequence[TaskPlan]] | None = None
+    run: str = ""
+    details: tuple[Section, ...] = ()
+    example: dict[str, Any] = field(default_factory=dict)
+    restart: bool = False
