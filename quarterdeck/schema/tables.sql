@@ -84,21 +84,23 @@ create table qd.attempt (
 );
 
 -- Up to 500 lines a row. `body` holds one line a text line: microseconds since the epoch, tab, stream (o e l x),
--- level (d i w e), tab, text. `levels` counts debug, info, warning, error.
+-- level (d i w e), tab, text. `levels` counts debug, info, warning, error. `first_line` is the agent's own count of
+-- the attempt's lines, so that a chunk delivered twice is stored once; null in chunks that SQL functions write.
 create table qd.log_chunk (
   id bigint generated always as identity primary key,
   job_id bigint not null references qd.job on delete cascade,
   task_id bigint references qd.task on delete cascade,
   creator text not null,
   attempt integer not null default 0,
-  first_line bigint not null,
+  first_line bigint,
   lines integer not null check (lines between 1 and 500),
   time_min timestamptz not null,
   time_max timestamptz not null,
   levels integer[] not null,
   body text not null
 );
-create index log_chunk_task on qd.log_chunk (task_id, first_line);
+create unique index log_chunk_task on qd.log_chunk (task_id, attempt, first_line);
+create index log_chunk_newest on qd.log_chunk (task_id, time_max, id);
 create index log_chunk_job on qd.log_chunk (job_id, time_max, id) include (time_min, lines, task_id);
 
 -- Imported data under a name. It is not a job's: it outlives the import that wrote it.
@@ -117,6 +119,7 @@ create table qd.dataset (
 create index dataset_job on qd.dataset (job_id);
 
 -- A table of any schema in Arrow blocks: a task's result, or a part of a dataset (parts in order of their ids).
+-- `publish` (name, mode, public, folder, synthetic) makes a task's table a part of a dataset when the task succeeds.
 create table qd.result_table (
   id bigint generated always as identity primary key,
   job_id bigint references qd.job on delete cascade,
@@ -133,6 +136,7 @@ create table qd.result_table (
   time_max timestamptz,
   symbols bigint,
   is_stream boolean not null default false,
+  publish jsonb,
   complete boolean not null default false,
   created timestamptz not null default clock_timestamp(),
   check ((job_id is not null and task_id is not null) or dataset_id is not null),
