@@ -1,0 +1,231 @@
+"""The kind `factor`: values of one or several factors over a table of market data (K2, T2, F1)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from quarterdeck import columns
+from quarterdeck.errors import Invalid
+from quarterdeck.kinds.kind import Facts, Kind, Section, TaskPlan
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from quarterdeck.context import Context
+
+__all__ = ["KIND", "Factor", "FactorText", "run"]
+
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.\- ]{0,79}$")
+_FORMULA = "a formula over the table's columns, such as close/delay(close,20)-1"
+_CODE = "Python source that defines factor(frame) and returns a frame of time, symbol, value"
+
+
+class FactorText(BaseModel):
+    """A factor by its text: exactly one of formula and code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="the factor's name", json_schema_extra={"title": "Factor name"})
+    formula: str | None = Field(None, description=_FORMULA, json_schema_extra={"code": "formula"})
+    code: str | None = Field(None, description=_CODE, json_schema_extra={"code": "python"})
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return _checked_name(value)
+
+    @model_validator(mode="after")
+    def _text(self) -> FactorText:
+        _check_text(self.formula, self.code, f"factor '{self.name}'")
+        return self
+
+
+class Factor(BaseModel):
+    """Parameters of a factor job (K2): a single test by formula or code, or a batch test by `factors`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="the factor's name; of a batch test, the test's name")
+    table: str = Field(min_length=1, description="the imported table that the factor reads")
+    formula: str | None = Field(None, description=_FORMULA, json_schema_extra={"code": "formula"})
+    code: str | None = Field(None, description=_CODE, json_schema_extra={"code": "python"})
+    factors: list[FactorText] | None = Field(None, description="a batch test: several factors, one task each")
+    start: dt.date | dt.datetime | None = Field(None, description="first time of the values; empty: all")
+    end: dt.date | dt.datetime | None = Field(None, description="last time of the values (a date: the whole day)")
+    symbols: list[str] | None = Field(None, description="only these symbols; empty: all")
+    public: bool = Field(False, description="listed for everyone; its details stay with you and the admins")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return _checked_name(value)
+
+    @model_validator(mode="after")
+    def _texts(self) -> Factor:
+        if self.factors is not None:
+            if self.formula is not None or self.code is not None:
+                raise ValueError("give either formula or code, or factors for a batch test, not both")
+            if not self.factors:
+                raise ValueError("factors is empty: a batch test needs at least one factor")
+            names = [one.name for one in self.factors]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"factor '{twice[0]}' stands in factors twice: give each a name of its own")
+        else:
+            _check_text(self.formula, self.code, f"factor '{self.name}'")
+        if self.symbols is not None and not self.symbols:
+            raise ValueError("symbols is an empty list: leave it out for all symbols")
+        if self.start is not None and self.end is not None and _first(self.start) > _last(self.end):
+            raise ValueError(f"start {self.start} lies after end {self.end}")
+        return self
+
+
+def _checked_name(value: str) -> str:
+    value = value.strip()
+    if not _NAME.match(value):
+        raise ValueError(
+            f"'{value[:40]}' can't be a factor's name: use up to 80 letters, digits, spaces and _ . - and begin with a letter"
+        )
+    return value
+
+
+def _check_text(formula: str | None, code: str | None, owner: str) -> None:
+    if (formula is None) == (code is None):
+        raise ValueError(f"{owner} needs either a formula or code" + (", not both" if formula is not None else ""))
+    from quarterdeck.quant import expression
+
+    try:
+        if formula is not None:
+            expression.compile_formula(formula)
+        else:
+            expression.check_code(code or "")
+    except Invalid as error:
+        raise ValueError(str(error)) from None
+
+
+def _utc(time: dt.datetime) -> dt.datetime:
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+
+
+def _first(time: dt.date | dt.datetime) -> dt.datetime:
+    return _utc(time if isinstance(time, dt.datetime) else dt.datetime.combine(time, dt.time.min))
+
+
+def _last(time: dt.date | dt.datetime) -> dt.datetime:
+    return _utc(time if isinstance(time, dt.datetime) else dt.datetime.combine(time, dt.time.max))
+
+
+def _facts(params: Factor) -> Facts:
+    if params.factors is None:
+        return Facts(name=params.name, subject=params.name, public=params.public)
+    names = ", ".join(one.name for one in params.factors)
+    return Facts(
+        name=params.name,
+        subject=names if len(names) <= 200 else f"{names[:190]}, …",
+        origin="batch",
+        public=params.public,
+    )
+
+
+def _tasks(params: Factor) -> list[TaskPlan]:
+    shared = params.model_dump(mode="json", include={"table", "start", "end", "symbols"})
+    texts = params.factors or [FactorText(name=params.name, formula=params.formula, code=params.code)]
+    return [TaskPlan(name=one.name, params=shared | one.model_dump(mode="json")) for one in texts]
+
+
+def run(context: Context, params: dict[str, Any]) -> None:
+    """Compute one factor and write the table `factor` (time, symbol, value), sorted by time and symbol."""
+    import logging
+
+    from quarterdeck.quant import expression
+
+    log = logging.getLogger("factor")
+    settings = Factor.model_validate(params)
+    start = None if settings.start is None else _first(settings.start)
+    end = None if settings.end is None else _last(settings.end)
+    context.progress(0.0, "reading")
+    if settings.formula is not None:
+        formula = expression.compile_formula(settings.formula)
+        # values at the start need rows from before it: how long before, only each symbol's own rows tell
+        frame = context.read(
+            settings.table,
+            columns=["time", "symbol", *sorted(formula.columns)],
+            start=None if formula.lookback else start,
+            end=end,
+            symbols=settings.symbols,
+        )
+        _said(log, frame, settings)
+        context.progress(0.3, "computing")
+        formula = expression.compile_formula(settings.formula, frame.columns)
+        values = formula.evaluate(frame)
+    else:
+        frame = context.read(settings.table, end=end, symbols=settings.symbols)
+        _said(log, frame, settings)
+        context.progress(0.3, "computing")
+        values = expression.evaluate_code(settings.code or "", frame)
+    if start is not None or end is not None:
+        values = values.filter(_between(start, end))
+    context.progress(0.9, "writing")
+    context.write("factor", values)
+    dropped = frame.height - values.height
+    log.info(
+        "factor %s: %d values of %d symbols; %d rows have no value (history too short, data missing, or outside the period)",
+        settings.name,
+        values.height,
+        values["symbol"].n_unique(),
+        max(dropped, 0),
+    )
+    if not values.height:
+        raise Invalid(f"factor '{settings.name}' has no value at all on table '{settings.table}': check period and windows")
+
+
+def _said(log: Any, frame: pl.DataFrame, settings: Factor) -> None:
+    if not frame.height:
+        raise Invalid(f"table '{settings.table}' has no rows for the chosen period and symbols")
+    found = frame["symbol"].unique()
+    log.info("read %d rows of %d symbols from table %s", frame.height, len(found), settings.table)
+    missing = sorted(set(settings.symbols or ()) - set(found.to_list()))
+    if missing:
+        raise Invalid(f"table '{settings.table}' has no symbol {', '.join(missing[:5])}")
+
+
+def _between(start: dt.datetime | None, end: dt.datetime | None) -> Any:
+    import polars as pl
+
+    time = pl.col("time")
+    return pl.all_horizontal(
+        *([time >= start] if start is not None else []), *([time <= end] if end is not None else []), pl.lit(value=True)
+    )
+
+
+KIND = Kind(
+    key="factor",
+    title="Factor",
+    columns=(
+        columns.name("Test Name"),
+        columns.SUBJECT,
+        columns.STATUS,
+        columns.RUN_TIME,
+        columns.START_TIME,
+        columns.ORIGIN,
+        columns.CREATOR,
+        columns.NODE,
+    ),
+    params=Factor,
+    facts=_facts,
+    tasks=_tasks,
+    run="quarterdeck.kinds.factor:run",
+    details=(
+        Section(type="parameters", title="Run Parameters"),
+        Section(type="template", title="Run Template"),
+        Section(type="tasks", title="Tasks"),
+        Section(type="table", title="Factor Values", options={"table": "factor"}),
+        Section(type="log", title="Execution Log"),
+    ),
+    example={"name": "mom20", "table": "prices", "formula": "close/delay(close,20)-1"},
+    restart=True,
+)
