@@ -1,0 +1,49 @@
+# make run     the demonstration: embedded cluster, real jobs, the window
+# make test    all tests
+# make lint    ruff, mypy, import-linter
+# make bench   the figures of spec N, each beside its target
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PG ?= 18
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench clean system
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+system:
+	@sh packaging/system_packages.sh
+
+$(VENV)/.run: pyproject.toml constraints.txt | system
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[desktop,embedded,demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[desktop,embedded,demo,dev]'
+	@touch $@
+
+run: $(VENV)/.run
+	$(BIN)/quarterdeck demo
+
+test: $(VENV)/.dev
+	QUARTERDECK_TEST_PG=$(PG) QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis
