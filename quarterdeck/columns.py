@@ -29,7 +29,7 @@ class Column:
 
 
 def duration_text(duration: dt.timedelta | None) -> str:
-    """'0.42 s', '59.99 s', '3:07', '1:02:03', '2 d 03:04:05'; empty when there is none (M8: decimals below a minute)."""
+    """'0.42 s', '59.99 s', '3:07', '1:02:03', '2 d 03:04:05'; empty when there is none (decimals below a minute: M8)."""
     if duration is None:
         return ""
     seconds = duration.total_seconds()
@@ -75,7 +75,9 @@ RUN_TIME = Column(
     width=12,
     align="right",
 )
-START_TIME = Column(key="started", title="Start Time", text=lambda job, now: time_text(job.started), sort="started", width=20)
+START_TIME = Column(
+    key="started", title="Start Time", text=lambda job, now: time_text(job.started), sort="started", width=20
+)
 CREATION_TIME = Column(
     key="created", title="Creation Time", text=lambda job, now: time_text(job.created), sort="created", width=20
 )

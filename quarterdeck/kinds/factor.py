@@ -14,7 +14,6 @@ from quarterdeck.kinds.kind import Facts, Kind, Section, TaskPlan
 
 if TYPE_CHECKING:
     import polars as pl
-
     from quarterdeck.context import Context
 
 __all__ = ["KIND", "Factor", "FactorText", "run"]
@@ -88,7 +87,7 @@ def _checked_name(value: str) -> str:
     value = value.strip()
     if not _NAME.match(value):
         raise ValueError(
-            f"'{value[:40]}' can't be a factor's name: use up to 80 letters, digits, spaces and _ . - and begin with a letter"
+            f"'{value[:40]}' can't be a factor's name: use up to 80 letters, digits, spaces and _ . -, a letter first"
         )
     return value
 
@@ -173,14 +172,16 @@ def run(context: Context, params: dict[str, Any]) -> None:
     context.write("factor", values)
     dropped = frame.height - values.height
     log.info(
-        "factor %s: %d values of %d symbols; %d rows have no value (history too short, data missing, or outside the period)",
+        "factor %s: %d values of %d symbols; %d rows have no value (too little history, no data, or outside the period)",
         settings.name,
         values.height,
         values["symbol"].n_unique(),
         max(dropped, 0),
     )
     if not values.height:
-        raise Invalid(f"factor '{settings.name}' has no value at all on table '{settings.table}': check period and windows")
+        raise Invalid(
+            f"factor '{settings.name}' has no value at all on table '{settings.table}': check period and windows"
+        )
 
 
 def _said(log: Any, frame: pl.DataFrame, settings: Factor) -> None:

@@ -1,4 +1,5 @@
 """The shape of a kind of job: a frozen value, no subclasses, no registry."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
