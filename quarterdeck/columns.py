@@ -29,7 +29,7 @@ class Column:
 
 
 def duration_text(duration: dt.timedelta | None) -> str:
-    """'0.42 s', '59.99 s', '3:07', '1:02:03', '2 d 03:04:05'; empty when there is none (decimals below a minute: M8)."""
+    """'0.42 s', '59.99 s', '3:07', '1:02:03', '2 d 03:04:05'; empty when there is none (M8: decimals below 60 s)."""
     if duration is None:
         return ""
     seconds = duration.total_seconds()

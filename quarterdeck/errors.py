@@ -1,11 +1,11 @@
 """What can go wrong, in words fit for people.
 
-    QuarterdeckError
-    ├── Refused         the database says no: rights
-    ├── Conflict        the thing is in a state that does not allow it
-    ├── Invalid         what was given can't be used: what, where, why
-    │   └── NotFound    no such job, table, node, profile
-    └── Disconnected    the server can't be reached or went away
+QuarterdeckError
+├── Refused         the database says no: rights
+├── Conflict        the thing is in a state that does not allow it
+├── Invalid         what was given can't be used: what, where, why
+│   └── NotFound    no such job, table, node, profile
+└── Disconnected    the server can't be reached or went away
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def run(context: Context, params: dict[str, Any]) -> None:
     context.write("factor", values)
     dropped = frame.height - values.height
     log.info(
-        "factor %s: %d values of %d symbols; %d rows have no value (too little history, no data, or outside the period)",
+        "factor %s: %d values of %d symbols; %d rows have no value (too little history, no data, outside the period)",
         settings.name,
         values.height,
         values["symbol"].n_unique(),
