@@ -17,7 +17,7 @@ import pytest
 
 from quarterdeck.server import Server, Started, find_binaries
 
-# --- server: one for the session (for each worker of pytest-xdist) -----------------------------------------------------
+# --- server: one for the session (for each worker of pytest-xdist) --------------------------------------------------
 
 # a lost server costs nothing in a test, and syncs cost a lot; nothing else differs from what people run
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
@@ -69,7 +69,7 @@ class _ended_with_us:  # noqa: N801 - reads as a statement
             self._child.communicate(b"done\n", timeout=10)
 
 
-# --- databases: cloned from a template for each test -------------------------------------------------------------------
+# --- databases: cloned from a template for each test ----------------------------------------------------------------
 
 
-# --- users, signed in --------------------------------------------------------------------------------------------------
+# --- users, signed in -----------------------------------------------------------------------------------------------
