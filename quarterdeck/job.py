@@ -21,7 +21,7 @@ class Status(StrEnum):
     RESULTS_DELETED = "results_deleted"
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         if self is Status.RESULTS_DELETED:
             return "Backtest Results Deleted"
         return self.value.replace("_", " ").title()
@@ -51,7 +51,7 @@ class Origin(StrEnum):
     RECORDED = "recorded"
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         return {"single": "Single test", "batch": "Batch test"}.get(self.value, self.value.capitalize())
 
 
@@ -122,15 +122,22 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogLine:
-    """One line of a log. `number` counts a task's lines from 0; `text` has no line break."""
+    """One line of a log; `text` has no line break.
 
-    task_id: int
-    ordinal: int
+    `task_id` and `ordinal` are None for what concerns the whole job. `number` counts an attempt's captured lines from 0
+    (execution lines that the database wrote itself: the place in their chunk). (`time`, `chunk`, `offset`) is the
+    line's place in the unified log.
+    """
+
+    task_id: int | None
+    ordinal: int | None
     number: int
     time: dt.datetime
     stream: Stream
     level: Level
     text: str
+    chunk: int = 0
+    offset: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

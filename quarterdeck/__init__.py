@@ -1,0 +1,1 @@
+"""Quarterdeck's library: the jobs of a cluster from Python. It imports no Qt."""
