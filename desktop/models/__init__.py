@@ -1,0 +1,1 @@
+"""What the views show, without widgets: these modules import QtCore and nothing else of Qt."""
