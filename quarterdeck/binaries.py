@@ -134,7 +134,22 @@ class Tools:
 
     def give(self, target: Path) -> None:
         if self.account and sys.platform != "win32":
-            os.chown(target, self.account.uid, self.account.gid)
+            os.chown(target, self.account.uid, self.account.gid, follow_symlinks=False)
+
+    def _read(self, file: Path) -> str:
+        """The text of a file of the account's. Through a link, root would hand it what only root may read."""
+        try:
+            handle = os.open(file, os.O_RDONLY | (os.O_NOFOLLOW if sys.platform != "win32" else 0))
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise Invalid(f"{file} can't be read ({error.strerror}); it must be a plain file.") from error
+        with os.fdopen(handle, encoding="utf-8") as text:
+            if self.account and os.fstat(handle).st_uid != self.account.uid:
+                raise Invalid(
+                    f"{file} does not belong to '{self.account.name}', who runs the database; give it to that one."
+                )
+            return text.read()
 
     def write(self, file: Path, text: str) -> None:
         """Write a file of the account's, whole or not at all, 0600; never through a link that it may have put there."""
@@ -148,7 +163,7 @@ class Tools:
 
     def set(self, file: Path, settings: Mapping[str, str]) -> None:
         """Set those of PostgreSQL's settings in postgresql.auto.conf, and leave the others in it."""
-        lines = file.read_text("utf-8").splitlines() if file.exists() else []
+        lines = self._read(file).splitlines()
         kept = [line for line in lines if line.partition("=")[0].strip() not in settings]
         added = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
         self.write(file, "\n".join([*kept, *added]) + "\n")

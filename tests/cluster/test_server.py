@@ -19,6 +19,7 @@ import psutil
 import psycopg
 import pytest
 
+from quarterdeck.binaries import Tools, database_account
 from quarterdeck.errors import Conflict, Invalid
 from quarterdeck.server import Server, Started, find_binaries, version
 
@@ -368,6 +369,25 @@ def test_root_runs_it_as_another_account(server: Server) -> None:
     assert running.username() in {"nobody", "quarterdeck"}
     assert os.getgroups() != [] or running.gids().real != 0
     assert server.data.stat().st_uid == 0  # so that account can't put another database in its place
+
+
+@only_root
+@pytest.mark.spec("G5")
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_root_is_not_led_to_its_own_files(server: Server, link: Callable[[Path, Path], None]) -> None:
+    server.create("secret", FAST)
+    hidden = server.data / "of-root"
+    hidden.write_text("listen_addresses = '127.0.0.1'\nonly = 'root may read this'\n")
+    hidden.chmod(0o600)
+    file = server.pg / "postgresql.auto.conf"
+    file.unlink()
+    link(hidden, file)
+    # PostgreSQL itself can't read it, and so does not start; nor may the launcher copy it for PostgreSQL
+    with pytest.raises(Invalid):
+        server.start()
+    with pytest.raises(Invalid, match=r"plain file|does not belong"):
+        Tools(server.binaries, database_account(server.pg)).set(file, {"port": "20000"})
+    assert not [f for f in server.pg.rglob("*") if f != file and f.is_file() and b"may read this" in f.read_bytes()]
 
 
 @only_root
