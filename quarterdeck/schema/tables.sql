@@ -20,6 +20,7 @@ create table qd.job (
   ended timestamptz,
   progress real check (progress between 0 and 1),
   message text not null default '',
+  ticked timestamptz,
   backtest_type text not null default '',
   backtest_start timestamptz,
   backtest_end timestamptz,
@@ -210,6 +211,7 @@ create index job_status on qd.job (kind, status, created desc, id desc);
 create index job_changed on qd.job (changed);
 create index job_workflow on qd.job (workflow_id) where workflow_id is not null;
 create index job_rerun_of on qd.job (rerun_of) where rerun_of is not null;
+create index task_open on qd.task (job_id) where status in ('queued', 'in_progress');
 create index task_queue on qd.task (queue_id);
 create index task_node on qd.task (node, status) where status = 'in_progress';
 create index attempt_job on qd.attempt (job_id);

@@ -1,0 +1,40 @@
+-- Log lines. Nothing here notifies: open log views poll.
+
+-- One line of Quarterdeck's own (stream x). `task` is null for lines about the job as a whole.
+create function qd.log_line(job bigint, task bigint, attempt integer, level text, line text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  insert into qd.log_chunk (job_id, task_id, creator, attempt, lines, time_min, time_max, levels, body)
+  values (log_line.job, log_line.task, '', log_line.attempt, 1, v_now, v_now,
+          array[(level = 'd')::int, (level = 'i')::int, (level = 'w')::int, (level = 'e')::int],
+          (extract(epoch from v_now) * 1000000)::bigint || E'\tx\t' || level || E'\t'
+            || left(translate(line, E'\n\r\x0b\f\u0085\u2028\u2029', '       '), 4000));
+end $$;
+
+create function qd.write_log(task bigint, attempt integer, first_line bigint[], lines integer[], time_min timestamptz[],
+                             time_max timestamptz[], levels integer[], body text[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_task qd.task := qd.held_task(write_log.task, write_log.attempt);
+  v_count integer := cardinality(write_log.body);
+begin
+  if (v_count = cardinality(write_log.first_line) and v_count = cardinality(write_log.lines)
+      and v_count = cardinality(write_log.time_min) and v_count = cardinality(write_log.time_max)
+      and 4 * v_count = cardinality(write_log.levels)) is not true then
+    raise exception 'The arrays of a task''s log chunks differ in length.' using errcode = 'QD003';
+  end if;
+  if exists (select from unnest(write_log.body, write_log.first_line, write_log.lines) as x(b, f, n)
+              where octet_length(x.b) > 40000000 or x.f is null or x.n is null or x.n not between 1 and 500) then
+    raise exception 'A chunk of a log has 1 to 500 lines, the number of its first one, and at most 40 MB.'
+      using errcode = 'QD003';
+  end if;
+  insert into qd.log_chunk (job_id, task_id, creator, attempt, first_line, lines, time_min, time_max, levels, body)
+  select v_task.job_id, v_task.id, v_task.creator, write_log.attempt, x.f, x.n, x.a, x.z,
+         write_log.levels[4 * x.i - 3 : 4 * x.i], x.b
+    from unnest(write_log.first_line, write_log.lines, write_log.time_min, write_log.time_max, write_log.body)
+         with ordinality as x(f, n, a, z, b, i)
+   order by x.i
+  on conflict do nothing;
+end $$;
