@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -138,7 +139,7 @@ end $$;
 
 
 def create_schema(superuser: sa.Engine) -> str:
-    """Makes an empty database Quarterdeck's: roles, privileges, tables, functions, policies, queue. Returns the version.
+    """Makes an empty database Quarterdeck's: roles, rights, tables, functions, policies, queue. Returns the version.
 
     Done in one transaction. A database that has the schema already is upgraded.
 
@@ -180,7 +181,7 @@ def protect_database(superuser: sa.Engine) -> None:
 
 
 @contextmanager
-def _script(engine: sa.Engine) -> Iterator[tuple[sa.Connection, psycopg.Cursor[tuple[object, ...]]]]:
+def _script(engine: sa.Engine) -> Iterator[tuple[sa.Connection, psycopg.Cursor[tuple[Any, ...]]]]:
     """One transaction; the cursor runs whole scripts, with % and : as they stand."""
     with translated(), engine.begin() as connection:
         driver = connection.connection.driver_connection
@@ -191,7 +192,7 @@ def _script(engine: sa.Engine) -> Iterator[tuple[sa.Connection, psycopg.Cursor[t
             yield connection, cursor
 
 
-def _apply_queue(cursor: psycopg.Cursor[tuple[object, ...]]) -> None:
+def _apply_queue(cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
     cursor.execute("set local role qd_queue; set local search_path = queue, pg_catalog")
     cursor.execute("select to_regclass('queue.procrastinate_jobs')")
     row = cursor.fetchone()
@@ -201,7 +202,7 @@ def _apply_queue(cursor: psycopg.Cursor[tuple[object, ...]]) -> None:
     cursor.execute("set local search_path = pg_catalog, pg_temp; reset role")
 
 
-def _apply_tables(connection: sa.Connection, cursor: psycopg.Cursor[tuple[object, ...]]) -> None:
+def _apply_tables(connection: sa.Connection, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
     cursor.execute("set local role qd_owner")
     config = Config()
     config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
@@ -210,7 +211,7 @@ def _apply_tables(connection: sa.Connection, cursor: psycopg.Cursor[tuple[object
     cursor.execute("reset role")
 
 
-def _apply_functions(cursor: psycopg.Cursor[tuple[object, ...]]) -> None:
+def _apply_functions(cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
     cursor.execute(_FORGET)
     # names are looked up when a function is used, so that their order in the files is free
     cursor.execute("set local check_function_bodies = off; grant usage, create on schema qd to qd_accounts")
@@ -246,7 +247,7 @@ def set_password(engine: sa.Engine, name: str, password: str) -> None:
 
 
 def disable_user(engine: sa.Engine, name: str) -> None:
-    """Closes an account: its sessions end, it can't sign in; its jobs stay. Raises Refused, NotFound, Conflict (oneself)."""
+    """Closes an account: its sessions end, nobody signs in as it, its jobs stay. Raises Refused, NotFound, Conflict."""
     _call(engine, "qd.disable_user(:name)", name=name)
 
 

@@ -315,6 +315,6 @@ begin
        and (task_blocks.time_to is null or b.time_min is null or b.time_min <= task_blocks.time_to)
        and (task_blocks.symbols is null or b.symbol_min is null
             or exists (select from unnest(task_blocks.symbols) as s(v)
-                        where s.v collate "C" between b.symbol_min collate "C" and b.symbol_max collate "C"))
+                        where s.v collate "C" >= b.symbol_min and s.v collate "C" <= b.symbol_max))
      order by b.number limit least(coalesce(task_blocks.count, 16), 64);
 end $$;

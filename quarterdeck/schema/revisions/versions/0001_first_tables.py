@@ -11,7 +11,6 @@ down_revision = None
 
 
 def upgrade() -> None:
-    connection = op.get_bind().connection.dbapi_connection
-    assert connection is not None
-    with connection.cursor() as cursor:
-        cursor.execute(sql("tables.sql"))
+    cursor = op.get_bind().connection.cursor()
+    cursor.execute(sql("tables.sql"))
+    cursor.close()
