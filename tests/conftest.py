@@ -5,16 +5,23 @@ Environment: QUARTERDECK_TEST_PG is the major version of PostgreSQL to test with
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
+from quarterdeck import admin
+from quarterdeck.database import Login, connect_arguments, engine, translated
 from quarterdeck.server import Server, Started, find_binaries
 
 # --- server: one for the session (for each worker of pytest-xdist) --------------------------------------------------
@@ -71,5 +78,113 @@ class _ended_with_us:  # noqa: N801 - reads as a statement
 
 # --- databases: cloned from a template for each test ----------------------------------------------------------------
 
+USERS = {"alice": False, "bob": False, "boss": True}
+"""People of every test database: name to administrator or not."""
 
-# --- users, signed in -----------------------------------------------------------------------------------------------
+NODES = ("n1", "n2")
+"""Nodes of every test database: they have logins and are down."""
+
+
+class Database:
+    """A Quarterdeck database of a test's own: `sql("alice", "select ...", name=value)` runs as a person or a node."""
+
+    def __init__(self, name: str, server: Started, passwords: Mapping[str, str]) -> None:
+        self.name = name
+        self.port = server.port
+        self._conninfo = server.conninfo(name)
+        self._passwords = passwords
+        self._engines: dict[str, sa.Engine] = {}
+        self._connections: list[psycopg.Connection[Any]] = []
+
+    def login(self, user: str) -> Login:
+        """How `alice`, `bob`, `boss`, or a node (`node_n1`, `node_n2`) signs in."""
+        return Login(
+            host="127.0.0.1",
+            port=self.port,
+            database=self.name,
+            user=user,
+            password=self._passwords[user],
+            tls="loopback",
+        )
+
+    def engine(self, user: str) -> sa.Engine:
+        """An engine signed in as that user; `postgres` is the superuser. Disposed of after the test."""
+        if user not in self._engines:
+            self._engines[user] = _superuser(self._conninfo) if user == "postgres" else engine(self.login(user))
+        return self._engines[user]
+
+    def connect(self, user: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+        """A connection of psycopg's own signed in as that user. Closed after the test."""
+        if user == "postgres":
+            connection = psycopg.connect(self._conninfo, autocommit=autocommit)
+        else:
+            arguments: dict[str, Any] = dict(connect_arguments(self.login(user)))
+            connection = psycopg.connect(**arguments, autocommit=autocommit)
+        self._connections.append(connection)
+        return connection
+
+    def sql(self, user: str, text: str, **arguments: Any) -> list[Any]:
+        """The rows of one statement, in a transaction of its own; errors are quarterdeck.errors'."""
+        with translated(), self.engine(user).begin() as connection:
+            result = connection.execute(sa.text(text), arguments)
+            return list(result) if result.returns_rows else []
+
+    def value(self, user: str, text: str, **arguments: Any) -> Any:
+        """The first value of the first row."""
+        return self.sql(user, text, **arguments)[0][0]
+
+    def submit(
+        self, user: str, tasks: int | Sequence[Mapping[str, Any]] = 1, *, kind: str = "factor", **facts: Any
+    ) -> int:
+        """A new job of that user: `tasks` is their number, or each one's name, queue, params, restartable."""
+        plan = [{"name": f"task {n}"} for n in range(tasks)] if isinstance(tasks, int) else list(tasks)
+        job: int = self.value(
+            user,
+            "select qd.submit_job(:kind, '{}', cast(:facts as jsonb), cast(:tasks as jsonb))",
+            kind=kind,
+            facts=json.dumps({"name": "a job", **facts}),
+            tasks=json.dumps(plan),
+        )
+        return job
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        for one in self._engines.values():
+            one.dispose()
+
+
+def _superuser(conninfo: str) -> sa.Engine:
+    return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo))
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Started) -> tuple[str, Mapping[str, str]]:
+    """The name of a database with schema, users and nodes, and the passwords. Connect to its clones, never to it."""
+    with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
+        connection.execute("create database quarterdeck_template")
+    superuser = _superuser(postgres.conninfo("quarterdeck_template"))
+    admin.create_schema(superuser)
+    passwords = {name: f"password of {name}" for name in USERS}
+    for name, is_admin in USERS.items():
+        admin.create_user(superuser, name, passwords[name], is_admin)
+    for name in NODES:
+        passwords[f"node_{name}"] = admin.create_node(superuser, name)
+    superuser.dispose()
+    return "quarterdeck_template", passwords
+
+
+@pytest.fixture
+def database(postgres: Started, template: tuple[str, Mapping[str, str]]) -> Iterator[Database]:
+    """A fresh database for this test: no jobs, the people `USERS`, the nodes `NODES`."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template[0]}".encode())
+    made = Database(name, postgres, template[1])
+    admin.protect_database(made.engine("postgres"))
+    try:
+        yield made
+    finally:
+        made.close()
+        with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)".encode())
