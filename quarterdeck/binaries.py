@@ -139,15 +139,13 @@ class Tools:
     def _read(self, file: Path) -> str:
         """The text of a file of the account's. Through a link, root would hand it what only root may read."""
         try:
-            handle = os.open(file, os.O_RDONLY | (os.O_NOFOLLOW if sys.platform != "win32" else 0))
+            text = file.open(encoding="utf-8")
         except FileNotFoundError:
             return ""
-        except OSError as error:
-            raise Invalid(f"{file} can't be read ({error.strerror}); it must be a plain file.") from error
-        with os.fdopen(handle, encoding="utf-8") as text:
-            if self.account and os.fstat(handle).st_uid != self.account.uid:
+        with text:
+            if self.account and os.fstat(text.fileno()).st_uid != self.account.uid:
                 raise Invalid(
-                    f"{file} does not belong to '{self.account.name}', who runs the database; give it to that one."
+                    f"{file} does not belong to '{self.account.name}', who runs the database; give it to that account."
                 )
             return text.read()
 
