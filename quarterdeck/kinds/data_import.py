@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import urllib.parse
 import zoneinfo
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -24,13 +25,13 @@ class DataImport(BaseModel):
     path: str | list[str] | None = Field(
         None,
         title="Path",
-        description="A file on the node, a pattern such as data/*.csv, or a list of them. CSV may be packed (.gz, .zst).",
+        description="A file on the node, a pattern such as data/*.csv, or a list of them; CSV also packed (.gz, .zst).",
         json_schema_extra={"path": True},
     )
     url: str | None = Field(
         None,
         title="Database address",
-        description="SQLAlchemy's address of a database, such as postgresql://server/prices; never with a password in it.",
+        description="SQLAlchemy's address of a database, such as postgresql://server/prices; never with a password.",
     )
     query: str | None = Field(None, title="Query", description="The SQL query to ask there.")
     format: Literal["csv", "parquet", "excel"] | None = Field(
@@ -51,20 +52,20 @@ class DataImport(BaseModel):
     header_row: Annotated[int, Field(ge=0)] | None = Field(
         None,
         title="Header row",
-        description="Line with the column names, from 1; the first that isn't blank when not given; 0: the file has none, and "
-        "its columns are column_1, column_2, …",
+        description="Line with the column names, from 1; the first that isn't blank when not given; 0: the file has "
+        "none, and its columns are column_1, column_2, …",
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
         title="Columns",
-        description="Names in the source to names in the table (symbol, time, open, high, low, close, volume, …). Usual names "
-        "such as Date and Ticker are known.",
+        description="Names in the source to names in the table (symbol, time, open, high, low, close, volume, …). Usual "
+        "names such as Date and Ticker are known.",
     )
     time_format: str | None = Field(
         None,
         title="Time format",
-        description="How times are written: %d/%m/%Y %H:%M:%S and the like, iso, epoch_s, epoch_ms, epoch_us or epoch_ns; "
-        "found when not given, and asked for when it can't be told.",
+        description="How times are written: %d/%m/%Y %H:%M:%S and the like, iso, epoch_s, epoch_ms, epoch_us or "
+        "epoch_ns; found when not given, and asked for when it can't be told.",
     )
     time_zone: str | None = Field(
         None,
@@ -79,15 +80,18 @@ class DataImport(BaseModel):
     on_error: Literal["reject", "fail"] = Field(
         "reject",
         title="On error",
-        description="reject: import the lines that are right and list the others; fail: import nothing at the first wrong line.",
+        description="reject: import the lines that are right, list the others; fail: import nothing if a line is wrong.",
     )
     register_: bool = Field(
         False,
         alias="register",
         title="By reference",
-        description="Leave a folder of Parquet files where it is, and read it there; for data too large for the database.",
+        description="Leave Parquet files where they are, and read them there; for data too large for the database.",
     )
     public: bool = Field(False, title="Public", description="May all users read the table?")
+    synthetic: bool = Field(
+        False, title="Synthetic", description="Is the data made up? It is marked so wherever it shows."
+    )
 
     @field_validator("table")
     @classmethod
@@ -101,11 +105,12 @@ class DataImport(BaseModel):
     @field_validator("path")
     @classmethod
     def _path(cls, value: str | list[str] | None) -> str | list[str] | None:
-        if value is not None and (
-            not value or any(not entry.strip() for entry in ([value] if isinstance(value, str) else value))
-        ):
+        if value is None:
+            return None
+        entries = [value] if isinstance(value, str) else value
+        if not entries or not all(entry.strip() for entry in entries):
             raise ValueError("path is empty: name a file")
-        if value is not None and any("\0" in entry for entry in ([value] if isinstance(value, str) else value)):
+        if any("\0" in entry for entry in entries):
             raise ValueError("path holds a null character")
         return value
 
@@ -150,6 +155,10 @@ class DataImport(BaseModel):
                 raise ValueError(f"there is no time zone {value}: give a name such as America/New_York") from None
         return value
 
+    def reading(self) -> dict[str, Any]:
+        """The fields that say what to read and how: what `quarterdeck.quant.market.MarketRequest` takes."""
+        return self.model_dump(exclude={"table", "mode", "register_", "public"})
+
     @model_validator(mode="after")
     def _source(self) -> DataImport:
         if (self.path is None) == (self.url is None):
@@ -163,3 +172,154 @@ class DataImport(BaseModel):
         if self.register_ and self.format not in (None, "parquet"):
             raise ValueError("only Parquet files can be registered")
         return self
+
+
+def _facts(params: DataImport) -> Facts:
+    return Facts(name=params.table, subject=params.table, public=False)
+
+
+def _tasks(params: DataImport) -> list[TaskPlan]:
+    return [TaskPlan(name=params.table, params=params.model_dump(mode="json", by_alias=True))]
+
+
+def run(context: Context, params: dict[str, Any]) -> None:
+    """Import, and write the tables `rejects` (T1), `files` and `preview`; the rows become the dataset `table`."""
+    import json
+    import logging
+
+    import pyarrow as pa
+
+    from quarterdeck.quant.import_report import REJECTS
+    from quarterdeck.quant.market import MarketImport, MarketRequest
+
+    log = logging.getLogger("data_import")
+    settings = DataImport.model_validate(params)
+    publish = {
+        "name": settings.table,
+        "mode": settings.mode,
+        "public": settings.public,
+        "synthetic": settings.synthetic,
+    }
+    if settings.register_:
+        _register(context, settings, publish, log)
+        return
+    request = MarketRequest(
+        **settings.model_dump(exclude={"table", "mode", "register_", "public", "synthetic"}, by_alias=False)
+    )
+    append = settings.mode == "append"
+
+    def existing(first: dt.datetime, last: dt.datetime) -> Any:
+        return context.read_batches(settings.table, columns=["symbol", "time"], start=first, end=last)
+
+    def progress(done: int, total: int) -> None:
+        context.progress(0.7 * done / total if total else None, "reading")
+
+    with MarketImport(
+        request,
+        context.scratch,
+        schema=context.schema(settings.table) if append else None,
+        existing=existing if append else None,
+        progress=progress,
+    ) as data:
+        schema = data.read()
+        log.info("columns: %s", ", ".join(f"{field.name} {field.type}" for field in schema))
+        preview: list[Any] = []
+        with context.writer("data", schema, publish=publish) as writer:
+            for batch in data.batches():
+                if sum(len(part) for part in preview) < 100:
+                    preview.append(batch.slice(0, 100))
+                writer.write(batch)
+                context.progress(0.7 + 0.3 * writer.rows / max(data.report.rows_read, 1), "writing")
+        if not data.report.rows_written:
+            raise Invalid(
+                f"no line of the source could be imported into '{settings.table}': {_first_reason(data.rejects())}"
+            )
+        with context.writer("rejects", REJECTS) as writer:
+            for batch in data.rejects():
+                writer.write(batch)
+        context.write("files", data.report.files_table())
+        if preview:
+            context.write("preview", pa.Table.from_batches(preview).slice(0, 100))
+        context.write("report", pa.table({"report": [json.dumps(data.report.to_dict())]}))
+        for file in data.report.files:
+            log.info(
+                "%s: %d rows read, %d written, %d rejected",
+                file.file,
+                file.rows_read,
+                file.rows_written,
+                file.rows_rejected,
+            )
+            for note in file.notes:
+                log.info("%s: %s", file.file, note)
+        if data.report.rows_rejected:
+            log.warning("%d lines were rejected; the table rejects says which and why", data.report.rows_rejected)
+        log.info(
+            "table %s: %d rows of %d symbols from %s to %s",
+            settings.table,
+            data.report.rows_written,
+            data.report.symbols,
+            data.report.first_time,
+            data.report.last_time,
+        )
+
+
+def _first_reason(rejects: Any) -> str:
+    for batch in rejects:
+        for row in batch.slice(0, 1).to_pylist():
+            return f"{row['file']}, line {row['line']}: {row['reason']}"
+    return "there are no lines"
+
+
+def _register(context: Context, settings: DataImport, publish: dict[str, Any], log: Any) -> None:
+    from pathlib import Path
+
+    import polars as pl
+
+    if not isinstance(settings.path, str) or not Path(settings.path).is_dir():
+        raise Invalid(f"register needs one folder of Parquet files that the nodes can read, not {settings.path}")
+    folder = Path(settings.path).resolve()
+    try:
+        scan = pl.scan_parquet(folder / "**" / "*.parquet")
+        schema = scan.collect_schema()
+        missing = [name for name in ("symbol", "time") if name not in schema]
+        if missing:
+            raise Invalid(f"the files in {folder} have no column {missing[0]}; they have {', '.join(schema)}")
+        counts = scan.select(
+            rows=pl.len(), symbols=pl.col("symbol").n_unique(), first=pl.col("time").min(), last=pl.col("time").max()
+        ).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise Invalid(f"the folder {folder} can't be read as Parquet: {str(error).splitlines()[0]}") from None
+    empty = schema.to_frame().to_arrow()
+    with context.writer("data", empty.schema, publish=publish | {"folder": str(folder)}):
+        pass
+    context.write("files", counts.select(pl.lit(str(folder)).alias("folder"), pl.all()))
+    context.write("preview", scan.head(100).collect())
+    log.info("table %s: %d rows of %d symbols in %s, by reference", settings.table, *counts.row(0)[:2], folder)
+
+
+KIND = Kind(
+    key="data_import",
+    title="Data Import",
+    columns=(
+        job_columns.name("Name"),
+        job_columns.STATUS,
+        job_columns.RUN_TIME,
+        job_columns.START_TIME,
+        job_columns.CREATOR,
+        job_columns.NODE,
+    ),
+    params=DataImport,
+    facts=_facts,
+    tasks=_tasks,
+    run="quarterdeck.kinds.data_import:run",
+    details=(
+        Section(type="import_results", title="Import Results"),
+        Section(type="table", title="Rejected Lines", options={"table": "rejects"}),
+        Section(type="table", title="Preview", options={"table": "preview"}),
+        Section(type="parameters", title="Import Parameters"),
+        Section(type="tasks", title="Tasks"),
+        Section(type="log", title="Execution Log"),
+    ),
+    example={"path": "prices.csv", "table": "prices"},
+    restart=True,
+)

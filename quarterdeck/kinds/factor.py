@@ -14,6 +14,7 @@ from quarterdeck.kinds.kind import Facts, Kind, Section, TaskPlan
 
 if TYPE_CHECKING:
     import polars as pl
+
     from quarterdeck.context import Context
 
 __all__ = ["KIND", "Factor", "FactorText", "run"]
@@ -148,24 +149,24 @@ def run(context: Context, params: dict[str, Any]) -> None:
     end = None if settings.end is None else _last(settings.end)
     context.progress(0.0, "reading")
     if settings.formula is not None:
-        formula = expression.compile_formula(settings.formula)
+        formula = expression.compile_formula(settings.formula, context.schema(settings.table).names)
         # values at the start need rows from before it: how long before, only each symbol's own rows tell
         frame = context.read(
             settings.table,
-            columns=["time", "symbol", *sorted(formula.columns)],
+            columns=["time", "symbol", *sorted(formula.columns - {"time", "symbol"})],
             start=None if formula.lookback else start,
             end=end,
             symbols=settings.symbols,
         )
         _said(log, frame, settings)
         context.progress(0.3, "computing")
-        formula = expression.compile_formula(settings.formula, frame.columns)
-        values = formula.evaluate(frame)
+        computed = formula.evaluate(frame)
     else:
         frame = context.read(settings.table, end=end, symbols=settings.symbols)
         _said(log, frame, settings)
         context.progress(0.3, "computing")
-        values = expression.evaluate_code(settings.code or "", frame)
+        computed = expression.evaluate_code(settings.code or "", frame)
+    values = computed.frame
     if start is not None or end is not None:
         values = values.filter(_between(start, end))
     context.progress(0.9, "writing")
