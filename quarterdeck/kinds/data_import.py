@@ -6,11 +6,18 @@ import datetime as dt
 import re
 import urllib.parse
 import zoneinfo
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["DataImport"]
+from quarterdeck import columns as job_columns
+from quarterdeck.errors import Invalid
+from quarterdeck.kinds.kind import Facts, Kind, Section, TaskPlan
+
+if TYPE_CHECKING:
+    from quarterdeck.context import Context
+
+__all__ = ["KIND", "DataImport", "run"]
 
 _TABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 _SECRET = re.compile(r"(?i)^(password|passwd|pwd|secret|token|api_?key|access_?key)$")
@@ -58,8 +65,8 @@ class DataImport(BaseModel):
     columns: dict[str, str] = Field(
         default_factory=dict,
         title="Columns",
-        description="Names in the source to names in the table (symbol, time, open, high, low, close, volume, …). Usual "
-        "names such as Date and Ticker are known.",
+        description="Names in the source to names in the table (symbol, time, open, high, low, close, volume, …). "
+        "Usual names such as Date and Ticker are known.",
     )
     time_format: str | None = Field(
         None,
@@ -80,7 +87,7 @@ class DataImport(BaseModel):
     on_error: Literal["reject", "fail"] = Field(
         "reject",
         title="On error",
-        description="reject: import the lines that are right, list the others; fail: import nothing if a line is wrong.",
+        description="reject: import the lines that are right, list the others; fail: import nothing at a wrong one.",
     )
     register_: bool = Field(
         False,
@@ -89,9 +96,7 @@ class DataImport(BaseModel):
         description="Leave Parquet files where they are, and read them there; for data too large for the database.",
     )
     public: bool = Field(False, title="Public", description="May all users read the table?")
-    synthetic: bool = Field(
-        False, title="Synthetic", description="Is the data made up? It is marked so wherever it shows."
-    )
+    synthetic: bool = Field(False, title="Synthetic", description="Is the data made up? It is marked so.")
 
     @field_validator("table")
     @classmethod

@@ -160,13 +160,12 @@ def run(context: Context, params: dict[str, Any]) -> None:
         )
         _said(log, frame, settings)
         context.progress(0.3, "computing")
-        computed = formula.evaluate(frame)
+        values = formula.evaluate(frame)
     else:
         frame = context.read(settings.table, end=end, symbols=settings.symbols)
         _said(log, frame, settings)
         context.progress(0.3, "computing")
-        computed = expression.evaluate_code(settings.code or "", frame)
-    values = computed.frame
+        values = expression.evaluate_code(settings.code or "", frame)
     if start is not None or end is not None:
         values = values.filter(_between(start, end))
     context.progress(0.9, "writing")
