@@ -5,8 +5,26 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-__all__ = ["ENDED", "Action", "Job", "Level", "LogLine", "Node", "Origin", "Status", "Stream", "Task", "run_time"]
+__all__ = [
+    "ENDED",
+    "Action",
+    "Changes",
+    "Dataset",
+    "Deleted",
+    "Details",
+    "Job",
+    "Level",
+    "LogLine",
+    "Node",
+    "Origin",
+    "Status",
+    "Stream",
+    "TableInfo",
+    "Task",
+    "run_time",
+]
 
 
 class Status(StrEnum):
@@ -118,6 +136,83 @@ class Task:
     exit_code: int | None
     error: str
     attribution_status: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableInfo:
+    """A result table of a task. `columns` are (name, Arrow type); `bytes` is its size as stored.
+
+    `complete`: its writer has closed it; until then (and for a stream) rows may still be added.
+    """
+
+    id: int
+    task_id: int | None
+    ordinal: int | None
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    rows: int
+    bytes: int
+    complete: bool
+    stream: bool
+    symbols: int | None
+    time_min: dt.datetime | None
+    time_max: dt.datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Details:
+    """All that the database tells of a job to its creator and the admins.
+
+    `waiting` says why it waits, or what its end waits for; empty when it does neither (S1, M5).
+    """
+
+    job: Job
+    params: dict[str, Any]
+    template: dict[str, Any]
+    error: str
+    tasks: tuple[Task, ...]
+    tables: tuple[TableInfo, ...]
+    rerun_of: int | None
+    terminated_by: str | None
+    waiting: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """Imported data under a name. `parts` are its tables' ids in order; `folder` is set for Parquet by reference."""
+
+    id: int
+    creator: str
+    name: str
+    public: bool
+    folder: str | None
+    synthetic: bool
+    job_id: int | None
+    created: dt.datetime
+    updated: dt.datetime
+    rows: int
+    bytes: int
+    time_min: dt.datetime | None
+    time_max: dt.datetime | None
+    parts: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """What became of jobs since a snapshot. `everything`: too much to list; read the whole list again."""
+
+    snapshot: str
+    jobs: tuple[Job, ...]
+    gone: tuple[int, ...]
+    everything: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deleted:
+    """What a deletion did: how many jobs went, and the ids of those that stay because they have not ended."""
+
+    count: int
+    running: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,118 @@
+"""Result tables and imported data through a session: which there are, pages of them, frames, files."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from quarterdeck.job import Dataset, TableInfo
+from quarterdeck.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from quarterdeck.results import By, Results
+
+__all__ = ["Data"]
+
+_TABLES = sa.text(
+    "select distinct on (t.ordinal, r.name) r.id, r.task_id, t.ordinal, r.name, r.schema, r.rows, r.bytes, r.complete,"
+    " r.is_stream, r.symbols, r.time_min, r.time_max"
+    " from qd.result_table as r join qd.task as t on t.id = r.task_id"
+    " where r.job_id = :job order by t.ordinal, r.name, r.attempt desc"
+)
+_DATASETS = sa.text(
+    "select d.id, d.creator, d.name, d.is_public as public, d.folder, d.synthetic, d.job_id, d.created, d.updated,"
+    " coalesce(sum(r.rows), 0)::bigint as rows, coalesce(sum(r.bytes), 0)::bigint as bytes,"
+    " min(r.time_min) as time_min, max(r.time_max) as time_max,"
+    " coalesce(array_agg(r.id order by r.id) filter (where r.id is not null), '{}') as parts"
+    " from qd.dataset as d left join qd.result_table as r on r.dataset_id = d.id and r.complete"
+    " group by d.id order by d.name, d.creator"
+)
+
+
+class Data(Session):
+    """The part of the client that reads tables. `tables` means ids of result tables; several are read as one."""
+
+    def tables(self, job_id: int) -> list[TableInfo]:
+        """A job's result tables, by task and name; none of a job whose details you may not see."""
+        from quarterdeck.results import schema_from
+
+        with self._reading() as connection:
+            rows = connection.execute(_TABLES, {"job": job_id}).all()
+        return [
+            TableInfo(
+                id=row.id,
+                task_id=row.task_id,
+                ordinal=row.ordinal,
+                name=row.name,
+                columns=tuple((field.name, str(field.type)) for field in schema_from(row.schema)),
+                rows=row.rows,
+                bytes=row.bytes,
+                complete=row.complete,
+                stream=row.is_stream,
+                symbols=row.symbols,
+                time_min=_utc(row.time_min),
+                time_max=_utc(row.time_max),
+            )
+            for row in rows
+        ]
+
+    @cached_property
+    def results(self) -> Results:
+        """The tables' rows: see `results.Results`, whose `page`, `frame` and `export` stand here too."""
+        from quarterdeck.results import Results
+
+        return Results(self._engine)
+
+    def page(
+        self,
+        tables: int | Sequence[int],
+        *,
+        offset: int = 0,
+        limit: int = 10,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        symbols: Sequence[str] | None = None,
+        sort: By | None = None,
+    ) -> pa.Table:
+        """Rows of a table, filtered and sorted: see `results.Results.page`."""
+        return self.results.page(tables, offset=offset, limit=limit, start=start, end=end, symbols=symbols, sort=sort)
+
+    def frame(self, tables: int | Sequence[int], **selection: Any) -> pd.DataFrame:
+        """A whole table as a pandas frame: see `results.Results.frame`."""
+        return self.results.frame(tables, **selection)
+
+    def export(self, tables: int | Sequence[int], path: str | Path, **selection: Any) -> int:
+        """Write a table to a .csv, .parquet or .xlsx file: see `results.Results.export`."""
+        return self.results.export(tables, path, **selection)
+
+    def datasets(self) -> list[Dataset]:
+        """The imported data that you may read, by name."""
+        with self._reading() as connection:
+            rows = connection.execute(_DATASETS).mappings().all()
+        times = ("created", "updated", "time_min", "time_max")
+        return [
+            Dataset(**{**row, "parts": tuple(row["parts"]), **{name: _utc(row[name]) for name in times}})
+            for row in rows
+        ]
+
+    def drop_dataset(self, name: str, creator: str | None = None) -> None:
+        """Delete imported data of your own, or as an admin anyone's.
+
+        Raises:
+            NotFound: there is none of that name that you may see.
+            Refused: it is another person's.
+        """
+        with self._writing() as connection:
+            connection.execute(sa.text("select qd.drop_dataset(:name, :creator)"), {"name": name, "creator": creator})
+
+
+def _utc(time: dt.datetime | None) -> dt.datetime | None:
+    return None if time is None else time.astimezone(dt.UTC)
