@@ -9,7 +9,7 @@ begin
   insert into qd.log_chunk (job_id, task_id, creator, attempt, lines, time_min, time_max, levels, body)
   values (log_line.job, log_line.task, '', log_line.attempt, 1, v_now, v_now,
           array[(level = 'd')::int, (level = 'i')::int, (level = 'w')::int, (level = 'e')::int],
-          (extract(epoch from v_now) * 1000000)::bigint || E'\tx\t' || level || E'\t'
+          (extract(epoch from v_now) * 1000000)::bigint || E'\tx' || level || E'\t'
             || left(translate(line, E'\n\r\x0b\f\u0085\u2028\u2029', '       '), 4000));
 end $$;
 
