@@ -147,6 +147,27 @@ class Database:
         )
         return job
 
+    def tasks(self, job: int) -> list[int]:
+        """The ids of a job's tasks, in their order."""
+        return [
+            row[0] for row in self.sql("postgres", "select id from qd.task where job_id = :j order by ordinal", j=job)
+        ]
+
+    def start(self, node: str, task: int, attempt: int = 1) -> Any:
+        """What `qd.start_task` tells the node `n1` or `n2`, which is up from then on."""
+        self.sql(f"node_{node}", "select qd.register_node(4, '{}', 'here', '0', 2, 1000)")
+        return self.sql(f"node_{node}", "select * from qd.start_task(:task, :attempt)", task=task, attempt=attempt)[0]
+
+    def end(self, node: str, task: int, outcome: str = "success", attempt: int = 1, error: str = "") -> None:
+        self.sql(
+            f"node_{node}",
+            "select qd.end_task(:task, :attempt, :outcome, 0, :error, null, 0.5, 1000)",
+            task=task,
+            attempt=attempt,
+            outcome=outcome,
+            error=error,
+        )
+
     def close(self) -> None:
         for connection in self._connections:
             connection.close()
