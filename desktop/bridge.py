@@ -11,16 +11,19 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer, Signal
 from qasync import QEventLoop
 
+from quarterdeck.errors import Conflict
+
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QDialog
 
-__all__ = ["Bridge", "Listening", "Source", "run"]
+__all__ = ["Bridge", "Listening", "Source", "closing", "run", "watch"]
 
 T = TypeVar("T")
 _Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
@@ -200,6 +203,18 @@ class Bridge(QObject):
         """Wait without holding anything up."""
         await asyncio.sleep(seconds)
 
+    async def until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait for a condition, looking often.
+
+        Raises:
+            Conflict: it did not come true in that time.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise Conflict(f"what was waited for did not happen within {seconds:g} s")
+            await asyncio.sleep(0.02)
+
     def listen(self, make: Callable[[Listening], Source]) -> Listening:
         """Start the source that `make` builds around a Listening; it is stopped with the bridge."""
         listening = Listening(self)
@@ -234,6 +249,19 @@ def run(application: QCoreApplication, main: Callable[[], Coroutine[Any, Any, in
     # widgets that wait for deletion go now, while the application still lives
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return code
+
+
+def watch(on_error: Callable[[BaseException], None]) -> None:
+    """Tell of errors in the running loop that nobody awaits."""
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            on_error(error)
+        else:
+            logging.getLogger(__name__).error("event loop: %s", context.get("message"))
+
+    asyncio.get_running_loop().set_exception_handler(tell)
 
 
 def closing() -> asyncio.Event:

@@ -6,13 +6,12 @@ traceback, and the window lives on.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import threading
 import traceback
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import (
@@ -57,7 +56,7 @@ class Notices(QObject):
 
     def error(self, error: BaseException) -> None:
         """From any coroutine, slot or hook: show what happened."""
-        if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        if not isinstance(error, Exception):  # a cancelled coroutine, an interrupt: nothing to tell
             return
         if isinstance(error, QuarterdeckError):
             self._post("error", str(error))
@@ -76,22 +75,11 @@ class Notices(QObject):
         sys.excepthook = self._uncaught
         threading.excepthook = lambda args: self.error(args.exc_value) if args.exc_value is not None else None
 
-    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Catch what no coroutine's owner caught."""
-        loop.set_exception_handler(self._uncaught_in_loop)
-
     def _uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             QApplication.quit()
             return
         self.error(error)
-
-    def _uncaught_in_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, BaseException):
-            self.error(error)
-        else:
-            _log.error("event loop: %s", context.get("message"))
 
     def _post(self, kind: Kind, text: str) -> None:
         if self._open:
@@ -101,9 +89,7 @@ class Notices(QObject):
 
     def _show_crash(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
-        frames = "\n".join(
-            f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
-        )
+        frames = "\n".join(f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__))
         if (key := f"{type(error).__qualname__}\n{frames}") in self._seen:
             return
         self._seen.add(key)

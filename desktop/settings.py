@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from PySide6.QtCore import QByteArray
+
+from quarterdeck import profile
 
 __all__ = ["Settings", "file"]
 
 
 def file() -> Path:
-    """Where the settings lie; QUARTERDECK_CONFIG names another folder."""
-    folder = os.environ.get("QUARTERDECK_CONFIG")
-    return (Path(folder) if folder else platformdirs.user_config_path("quarterdeck")) / "desktop.json"
+    """Where the settings lie: beside the profiles."""
+    return profile.folder() / "desktop.json"
 
 
 class Settings:

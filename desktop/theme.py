@@ -6,15 +6,17 @@ Nothing else in the desktop names a colour. A density for many rows: 28 px rows,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
-from PySide6.QtWidgets import QApplication, QStyleFactory
+from PySide6.QtWidgets import QApplication, QStyleFactory, QWidget
 
 from quarterdeck.job import Level, Status
 
 __all__ = ["DARK", "LIGHT", "STATUS_ICONS", "Theme", "Tokens", "apply", "current", "level_color", "monospaced", "theme"]
+
+W = TypeVar("W", bound=QWidget)
 
 ROW_HEIGHT = 30
 LOG_ROW_HEIGHT = 19
@@ -158,6 +160,19 @@ def current() -> Tokens:
 def level_color(level: Level) -> str:
     t = theme.tokens
     return {Level.DEBUG: t.faint, Level.INFO: t.text, Level.WARNING: t.warn, Level.ERROR: t.bad}[level]
+
+
+def styled(widget: W, name: str = "", *, tip: str = "", called: str = "", visible: bool = True) -> W:
+    """The widget under the name that the style sheet knows, with a tool tip and a name for screen readers."""
+    if name:
+        widget.setObjectName(name)
+    if tip:
+        widget.setToolTip(tip)
+    if called or tip:
+        widget.setAccessibleName(called or tip)
+    if not visible:
+        widget.hide()
+    return widget
 
 
 def interface_font(size: int = 13, weight: QFont.Weight = QFont.Weight.Normal) -> QFont:

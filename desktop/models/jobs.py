@@ -6,7 +6,6 @@ where that place can't be known without asking, the pages in view are read again
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,17 +21,12 @@ from quarterdeck.job import Job
 from quarterdeck.kinds import Kind
 from quarterdeck.query import Filter, Sort
 
-__all__ = ["ACTIONS", "JobsModel", "LiveJobs", "server_now"]
+__all__ = ["ACTIONS", "JobsModel", "LiveJobs"]
 
 ACTIONS = Heading("actions", "", 22)
 """The last column, where the view paints what may be done to the row."""
 
 _STEADY_SORTS = frozenset({"created", "name", "creator", "id"})
-
-
-def server_now(client: Client) -> dt.datetime:
-    """The server's time, by which run times count."""
-    return dt.datetime.now(dt.UTC) + client.me.clock_offset
 
 
 class JobsModel(RowsModel[Job]):
@@ -42,7 +36,7 @@ class JobsModel(RowsModel[Job]):
     KEEP = 40
 
     def __init__(self, client: Client, bridge: Bridge, kind: Kind, parent: QObject | None = None) -> None:
-        self._now = server_now(client)
+        self._now = client.now()
         columns = kind.columns
         super().__init__(
             [*(Heading(c.key, c.title, c.width, c.align) for c in columns), ACTIONS],
@@ -52,7 +46,7 @@ class JobsModel(RowsModel[Job]):
         )
         self.kind = kind
         self.filter = Filter(kind=kind.key)
-        self.sort = Sort()
+        self.order = Sort()
         self.read = False
         self._client = client
         self._bridge = bridge
@@ -71,7 +65,7 @@ class JobsModel(RowsModel[Job]):
 
     def tick(self) -> bool:
         """Time has passed: run times in view count on. False when nothing in view runs."""
-        self._now = server_now(self._client)
+        self._now = self._client.now()
         running = False
         if self._run_time is None:
             return False
@@ -85,7 +79,7 @@ class JobsModel(RowsModel[Job]):
 
     def choose(self, filter: Filter, sort: Sort) -> None:  # noqa: A002
         """Show what matches `filter`, in the order of `sort`, from its beginning."""
-        self.filter, self.sort = replace(filter, kind=self.kind.key), sort
+        self.filter, self.order = replace(filter, kind=self.kind.key), sort
         self._bridge.latest(self, "choose", self._choose())
 
     def reread(self) -> None:
@@ -108,18 +102,18 @@ class JobsModel(RowsModel[Job]):
         """Jobs as they are now, and the ids of those that are no longer there (or no longer to be seen)."""
         if not self.read:
             return
-        self._now = server_now(self._client)
+        self._now = self._client.now()
         mine = [job for job in jobs if job.kind == self.kind.key]
         loaded = [job for job in mine if self.find(job.id) is not None]
         fresh = sorted((job for job in mine if self.find(job.id) is None), key=lambda job: (job.created, job.id))
         lost = [key for key in gone if self.find(key) is not None]
         if loaded or lost:
             self.when_free(partial(self._change_loaded, loaded, lost))
-        newest_first = self.sort == Sort() and self._steady_filter()
+        newest_first = self.order == Sort() and self._steady_filter()
         top = self.row(0)
         if fresh and newest_first and (top is None or fresh[0].created > top.created) and self._only_kind():
             self.when_free(partial(self._add_newest, fresh[::-1]))
-        elif fresh or (loaded and not (self._steady_filter() and self.sort.column in _STEADY_SORTS)) or lost:
+        elif fresh or (loaded and not (self._steady_filter() and self.order.column in _STEADY_SORTS)) or lost:
             self.reread()
 
     def _change_loaded(self, jobs: list[Job], gone: list[int]) -> None:
@@ -148,13 +142,13 @@ class JobsModel(RowsModel[Job]):
         self.when_free(lambda: self._start_over(total, rows))
 
     def _start_over(self, total: int, rows: list[Job]) -> None:
-        self._now = server_now(self._client)
+        self._now = self._client.now()
         self._pages.clear()
         self.reset([*rows, *([None] * (total - len(rows)))])
         self.read = True
 
     async def _read_window(self, first: int, count: int) -> tuple[int, list[Job]]:
-        chosen, sort = self.filter, self.sort
+        chosen, sort = self.filter, self.order
         total = await self._bridge.call(self._client.count, chosen)
         rows = await self._bridge.call(self._client.list, chosen, sort, offset=first, limit=count)
         return total, rows
@@ -163,14 +157,14 @@ class JobsModel(RowsModel[Job]):
         try:
             while True:
                 self._again = False
-                chosen = (self.filter, self.sort)
+                chosen = (self.filter, self.order)
                 first = self._view[0] // self.PAGE * self.PAGE
                 count = (self._view[1] // self.PAGE + 1) * self.PAGE - first
                 total, rows = await self._read_window(first, count)
                 windows = [(first, count, rows)]
                 if first:
                     windows.insert(0, (0, self.PAGE, (await self._read_window(0, self.PAGE))[1]))
-                if chosen == (self.filter, self.sort):
+                if chosen == (self.filter, self.order):
                     self.when_free(partial(self._merge, windows, total))
                     self.read = True
                 if not self._again:
@@ -182,7 +176,7 @@ class JobsModel(RowsModel[Job]):
 
     def _merge(self, windows: list[tuple[int, int, list[Job]]], total: int) -> None:
         """Put freshly read windows (first row, rows asked for, rows) into the list."""
-        self._now = server_now(self._client)
+        self._now = self._client.now()
         top = windows[0][2] if windows[0][0] == 0 else []
         if (oldest := self.row(0)) is not None:
             self.insert(0, top[: next((n for n, job in enumerate(top) if job.id == oldest.id), 0)])
@@ -200,10 +194,10 @@ class JobsModel(RowsModel[Job]):
 
     async def _fetch(self, page: int) -> None:
         try:
-            chosen = (self.filter, self.sort)
+            chosen = (self.filter, self.order)
             first = page * self.PAGE
-            rows = await self._bridge.call(self._client.list, self.filter, self.sort, offset=first, limit=self.PAGE)
-            if chosen == (self.filter, self.sort):
+            rows = await self._bridge.call(self._client.list, self.filter, self.order, offset=first, limit=self.PAGE)
+            if chosen == (self.filter, self.order):
                 self.when_free(partial(self._take_page, page, rows))
         except Disconnected:
             return
@@ -211,7 +205,7 @@ class JobsModel(RowsModel[Job]):
             self._fetching.discard(page)
 
     def _take_page(self, page: int, rows: list[Job]) -> None:
-        self._now = server_now(self._client)
+        self._now = self._client.now()
         first = page * self.PAGE
         places = [self.find(job.id) for job in rows]
         if any(place is not None and not first <= place < first + self.PAGE for place in places):
@@ -254,6 +248,7 @@ class LiveJobs(QObject):
         self._bridge = bridge
         self._everything = everything
         self._snapshot: str | None = None
+        self._ids: frozenset[int] = frozenset()
         self._reading = False
         self._again = False
         self._trouble: str | None = None
@@ -285,6 +280,7 @@ class LiveJobs(QObject):
         if ids is None:
             self._resync()
         else:
+            self._ids |= ids
             self.read_changes()
 
     def _told_connection(self, trouble: str | None) -> None:
@@ -302,12 +298,17 @@ class LiveJobs(QObject):
         try:
             while True:
                 self._again = False
-                since = self._snapshot
+                since, ids, self._ids = self._snapshot, self._ids, frozenset()
                 changes = await self._bridge.call(self._client.changes, since)
-                if since is None or self._trouble is not None:
+                if since is None or self._trouble is not None or changes.everything:
                     self._everything()
-                elif changes.jobs or changes.gone:
-                    self.changed.emit(list(changes.jobs), list(changes.gone))
+                else:
+                    gone = set(changes.gone)
+                    if unknown := ids - gone - {job.id for job in changes.jobs}:
+                        # what is told of and not there any more, for us: a public job that became private
+                        gone |= unknown - {job.id for job in await self._bridge.call(self._client.by_ids, unknown)}
+                    if changes.jobs or gone:
+                        self.changed.emit(list(changes.jobs), sorted(gone))
                 if self._snapshot is since:
                     self._snapshot = changes.snapshot
                 else:
@@ -324,4 +325,3 @@ class LiveJobs(QObject):
         if trouble != self._trouble:
             self._trouble = trouble
             self.connection.emit(trouble)
-

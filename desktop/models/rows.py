@@ -181,7 +181,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         """Remove the rows with these keys, those that are loaded."""
         numbers = sorted((n for key in keys if (n := self.find(key)) is not None), reverse=True)
         for number in numbers:
-            self._remove(number, 1)
+            self.drop(number, 1)
 
     def resize(self, total: int) -> None:
         """Add rows that are not loaded at the end, or remove rows from there, until there are `total`."""
@@ -189,7 +189,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         if total > have:
             self.insert(have, [None] * (total - have))
         elif total < have:
-            self._remove(total, have - total)
+            self.drop(total, have - total)
 
     def fill(self, first: int, rows: Sequence[Row | None]) -> None:
         """Put rows (or None, to drop them) into places that exist, without moving anything."""
@@ -209,7 +209,8 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         differ = [c for c in columns if old is None or self._text(old, c) != self._text(row, c)] or list(columns)
         self.dataChanged.emit(self.index(number, differ[0]), self.index(number, differ[-1]))
 
-    def _remove(self, first: int, count: int) -> None:
+    def drop(self, first: int, count: int) -> None:
+        """Remove rows by their places."""
         self.beginRemoveRows(_NONE, first, first + count - 1)
         del self._rows[first : first + count]
         self._where = None
@@ -225,7 +226,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
             start = end - 1
             while start > first and out(self._rows[start - 1]):
                 start -= 1
-            self._remove(start, end - start)
+            self.drop(start, end - start)
             end = start
         return before - len(self._rows)
 

@@ -1,0 +1,107 @@
+"""What the user can do from anywhere: start a job, run one again, see its log, terminate it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QWidget
+
+from desktop.bridge import Bridge
+from desktop.notices import Notices
+from desktop.settings import Settings
+from desktop.views.dialogs import TerminateDialog
+from desktop.views.form import FormDialog
+from desktop.views.log_view import LogWindow
+from quarterdeck.client import Client
+from quarterdeck.job import Action, Job
+from quarterdeck.kinds import KINDS, Kind
+
+__all__ = ["Commands"]
+
+
+class Commands(QObject):
+    """The actions of job lists, details and menus, each with its questions and its answer."""
+
+    def __init__(
+        self,
+        client: Client,
+        bridge: Bridge,
+        notices: Notices,
+        settings: Settings,
+        refresh: Callable[[], None],
+        window: QWidget,
+    ) -> None:
+        super().__init__(window)
+        self._client = client
+        self._bridge = bridge
+        self._notices = notices
+        self._settings = settings
+        self._window = window
+        self.refresh_all = refresh
+        self.forms: list[FormDialog] = []
+        self.logs: dict[int, LogWindow] = {}
+        self.questions: list[TerminateDialog] = []
+
+    def act(self, job: Job, action: Action) -> None:
+        """Do to the job what was chosen."""
+        if action is Action.LOG:
+            self.show_log(job)
+        elif action is Action.TERMINATE:
+            self._bridge.latest(self, f"terminate {job.id}", self._terminate(job))
+        elif action is Action.RERUN:
+            self._bridge.latest(self, f"rerun {job.id}", self._rerun(job))
+
+    def new(self, kind: Kind) -> None:
+        """A form for a new job of that kind."""
+        self._open_form(FormDialog(kind, self._client, self._bridge, self._window))
+
+    def show_log(self, job: Job) -> None:
+        """The job's log in a window of its own; one window a job."""
+        if (window := self.logs.get(job.id)) is None:
+            window = self.logs[job.id] = LogWindow(job, self._client, self._bridge, self._settings)
+            window.destroyed.connect(lambda: self.logs.pop(job.id, None))
+        window.show()
+        window.raise_()
+        window.activateWindow()
+
+    def close_all(self) -> None:
+        """Close the windows that were opened from here."""
+        for window in list(self.logs.values()):
+            window.close()
+        for form in list(self.forms):
+            form.reject()
+
+    async def _terminate(self, job: Job) -> None:
+        tasks = await self._bridge.call(self._client.tasks, job.id)
+        dialog = TerminateDialog(job, tasks, self._window)
+        self.questions.append(dialog)
+        try:
+            sure = await self._bridge.ask(dialog)
+        finally:
+            self.questions.remove(dialog)
+        if not sure:
+            return
+        state = await self._bridge.call(self._client.terminate, job.id)
+        if state == "ended":
+            self._notices.info(f"“{job.name}” is terminated: nothing of it ran.")
+        else:
+            self._notices.info(f"“{job.name}” is ending: its nodes were told to end all its processes.")
+
+    async def _rerun(self, job: Job) -> None:
+        kind = next(one for one in KINDS if one.key == job.kind)
+        details = await self._bridge.call(self._client.get, job.id)
+        if kind.params is None:
+            number = await self._bridge.call(self._client.rerun, job.id)
+            self._notices.info(f"“{job.name}” runs again as job {number}.")
+            return
+        self._open_form(
+            FormDialog(kind, self._client, self._bridge, self._window, params=details.params, rerun_of=job.id)
+        )
+
+    def _open_form(self, form: FormDialog) -> None:
+        self.forms.append(form)
+        form.submitted.connect(lambda number, name: self._notices.info(f"“{name}” is queued as job {number}."))
+        form.finished.connect(lambda: self.forms.remove(form))
+        form.finished.connect(form.deleteLater)
+        form.open()

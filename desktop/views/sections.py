@@ -1,0 +1,310 @@
+"""The parts of a details page: one widget for each type of section that a kind can declare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt, QTimer
+from PySide6.QtGui import QColor, QPainter
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPlainTextEdit,
+    QScrollArea,
+    QStackedLayout,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.bridge import Bridge
+from desktop.models.details import JobDetails
+from desktop.models.rows import ROW
+from desktop.theme import current, monospaced, styled
+from desktop.views.data_table import DataTable, plain_table
+from desktop.views.job_table import paint_status
+from desktop.views.log_view import LogView
+from quarterdeck.client import Client
+from quarterdeck.job import Details, TableInfo, Task
+from quarterdeck.kinds import Section
+
+__all__ = ["SECTIONS", "SectionView"]
+
+
+class SectionView(QWidget):
+    """A part of a details page; `show_details` gives it what it shows."""
+
+    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
+        super().__init__()
+        self.section = section
+        self.job = job
+        self.client = client
+        self.bridge = bridge
+        self.rows = QVBoxLayout(self)
+        self.rows.setContentsMargins(0, 0, 0, 0)
+        self.rows.setSpacing(0)
+
+    def show_details(self, details: Details) -> None:
+        raise NotImplementedError
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_code(name: str, value: Any) -> bool:
+    return isinstance(value, str) and ("\n" in value or name in {"code", "formula"})
+
+
+class Parameters(SectionView):
+    """The run's parameters as a tree."""
+
+    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
+        super().__init__(section, job, client, bridge)
+        self.tree = QTreeWidget()
+        self.tree.setAlternatingRowColors(True)
+        self.tree.setUniformRowHeights(True)
+        self.tree.setHeaderLabels(["Parameter", "Value"])
+        self.tree.setAccessibleName(section.title)
+        self.tree.header().setFixedHeight(30)
+        self.tree.setColumnWidth(0, 260)
+        self.rows.addWidget(self.tree)
+        self._shown: dict[str, Any] | None = None
+
+    def show_details(self, details: Details) -> None:
+        if details.params == self._shown:
+            return
+        self._shown = details.params
+        self.tree.clear()
+        nested = False
+        for name, value in details.params.items():
+            nested = self._add(self.tree.invisibleRootItem(), name.replace("_", " ").capitalize(), value) or nested
+        self.tree.setRootIsDecorated(nested)
+        self.tree.expandAll()
+
+    def _add(self, parent: QTreeWidgetItem, name: str, value: Any) -> bool:
+        inner: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+        if isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
+            inner = ((f"{number + 1}", one) for number, one in enumerate(value))
+            value = f"{len(value)} entries"
+        elif isinstance(value, list):
+            value = ", ".join(_words(one) for one in value)
+        words = "" if isinstance(value, dict) else _words(value)
+        if "\n" in words:
+            words = f"{words.strip().splitlines()[0]} … ({len(words.splitlines())} lines)"
+        item = QTreeWidgetItem(parent, [name, words])
+        item.setForeground(0, QColor(current().muted))
+        item.setToolTip(1, words)
+        some = False
+        for key, one in inner:
+            some = True
+            self._add(item, str(key).replace("_", " "), one)
+        return some
+
+
+class Template(SectionView):
+    """The code or formula, and the configuration, as they were run."""
+
+    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
+        super().__init__(section, job, client, bridge)
+        self.area = QScrollArea(widgetResizable=True)
+        self.rows.addWidget(self.area)
+        self._shown: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    def show_details(self, details: Details) -> None:
+        if (details.params, details.template) == self._shown:
+            return
+        self._shown = (details.params, details.template)
+        inside = QWidget()
+        rows = QVBoxLayout(inside)
+        rows.setContentsMargins(20, 16, 20, 16)
+        rows.setSpacing(8)
+        for title, text in self._texts(details):
+            rows.addWidget(styled(QLabel(title), name="subheading"))
+            rows.addWidget(self._code(text))
+            rows.addSpacing(8)
+        rows.addStretch()
+        self.area.setWidget(inside)
+
+    @staticmethod
+    def _texts(details: Details) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+
+        def walk(place: str, value: Any) -> None:
+            if isinstance(value, dict):
+                for name, one in value.items():
+                    owner = value.get("name") if place and isinstance(value.get("name"), str) else place
+                    title = " · ".join(part for part in (owner, name.capitalize()) if part)
+                    if _is_code(name, one):
+                        found.append((title, one))
+                    else:
+                        walk(title if isinstance(one, dict) else owner or "", one)
+            elif isinstance(value, list):
+                for one in value:
+                    walk(place or " ", one)
+
+        walk("", details.template)
+        walk("", details.params)
+        short = {name: value for name, value in details.params.items() if not _is_code(name, value)}
+        found.append(("Configuration", json.dumps(short, indent=2, ensure_ascii=False)))
+        return found
+
+    @staticmethod
+    def _code(text: str) -> QPlainTextEdit:
+        editor = styled(QPlainTextEdit(text.rstrip("\n"), readOnly=True), name="code")
+        editor.setFont(monospaced(13))
+        editor.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        lines = min(30, max(1, text.count("\n") + 1))
+        editor.setFixedHeight(lines * editor.fontMetrics().lineSpacing() + 36)
+        return editor
+
+
+class _TaskCells(QStyledItemDelegate):
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        super().paint(painter, option, index)
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
+        super().initStyleOption(option, index)
+        task = index.data(ROW)
+        if isinstance(task, Task) and index.column() == 6 and task.error:
+            option.palette.setColor(option.palette.ColorRole.Text, QColor(current().bad))
+
+
+class _StatusCell(QStyledItemDelegate):
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        task = index.data(ROW)
+        super().paint(painter, option, QModelIndex())
+        if isinstance(task, Task):
+            rect: QRect = option.rect
+            paint_status(painter, rect.adjusted(8, 0, -4, 0), task.status, str(index.data()), progress=task.progress)
+
+
+class Tasks(SectionView):
+    """The job's tasks with status, node and run time."""
+
+    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
+        super().__init__(section, job, client, bridge)
+        self.view = plain_table(section.title)
+        self.view.setModel(job.tasks)
+        self.view.setItemDelegate(_TaskCells(self.view))
+        self.view.setItemDelegateForColumn(1, _StatusCell(self.view))
+        self.view.setAlternatingRowColors(False)
+        for number, heading in enumerate(job.tasks.headings):
+            self.view.setColumnWidth(number, int(heading.width * 7.4) + 12)
+        self.view.horizontalHeader().setSectionResizeMode(len(job.tasks.headings) - 1, QHeaderView.ResizeMode.Stretch)
+        self.rows.addWidget(self.view)
+        self._time = QTimer(self, interval=100)
+        self._time.timeout.connect(self._tick)
+
+    def show_details(self, details: Details) -> None:
+        if not self._time.isActive():
+            self._time.start()
+
+    def _tick(self) -> None:
+        if self.isVisible() and not self.job.tasks.tick():
+            self._time.stop()
+
+
+class Log(SectionView):
+    """The execution log of all tasks."""
+
+    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
+        super().__init__(section, job, client, bridge)
+        self.log = LogView(job.job, client, bridge)
+        self.rows.addWidget(self.log)
+
+    def show_details(self, details: Details) -> None:
+        self.log.change(details.job, details.tasks)
+
+
+class Tables(SectionView):
+    """A result table of the tasks, or all of them: which one is chosen where there are several."""
+
+    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
+        super().__init__(section, job, client, bridge)
+        self.choice = styled(QComboBox(), called="Table")
+        self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.choice.currentIndexChanged.connect(self._choose)
+        self.nothing = styled(QLabel(alignment=Qt.AlignmentFlag.AlignCenter), name="muted")
+        self.line = QWidget()
+        line = QHBoxLayout(self.line)
+        line.setContentsMargins(16, 10, 16, 0)
+        line.addWidget(styled(QLabel("Table"), name="muted"))
+        line.addWidget(self.choice)
+        line.addStretch()
+        self.place = QWidget()
+        self.stack = QStackedLayout(self.place)
+        self.stack.addWidget(self.nothing)
+        self.rows.addWidget(self.line)
+        self.rows.addWidget(self.place, 1)
+        self.tables: dict[int, DataTable] = {}
+        self._infos: dict[int, TableInfo] = {}
+
+    def show_details(self, details: Details) -> None:
+        names = self._names()
+        infos = {one.id: one for one in details.tables if not names or one.name in names}
+        several_tasks = len(details.tasks) > 1
+        tasks = {task.ordinal: task.name for task in details.tasks}
+        if infos.keys() != self._infos.keys():
+            chosen = self.choice.currentData()
+            self.choice.blockSignals(True)
+            self.choice.clear()
+            for one in infos.values():
+                owner = f"{tasks.get(one.ordinal or 0, '')} · " if several_tasks else ""
+                self.choice.addItem(f"{owner}{one.name}", one.id)
+            self.choice.setCurrentIndex(max(0, self.choice.findData(chosen)))
+            self.choice.blockSignals(False)
+        self._infos = infos
+        self.line.setVisible(len(infos) > 1)
+        for key, table in self.tables.items():
+            if key in infos:
+                table.change(infos[key])
+        self.nothing.setText("There are no results yet." if details.job.ended is None else "There are no results.")
+        self._choose()
+
+    def _names(self) -> set[str]:
+        table = self.section.options.get("table")
+        tables = self.section.options.get("tables", [])
+        return {*([table] if table else []), *tables}
+
+    def _choose(self) -> None:
+        info = self._infos.get(self.choice.currentData())
+        if info is None:
+            self.stack.setCurrentWidget(self.nothing)
+            return
+        if info.id not in self.tables:
+            table = self.tables[info.id] = DataTable(info, self.client, self.bridge)
+            self.stack.addWidget(table)
+        self.stack.setCurrentWidget(self.tables[info.id])
+
+
+class ImportResults(Tables):
+    """What an import read, wrote and rejected."""
+
+
+SECTIONS: dict[str, Callable[[Section, JobDetails, Client, Bridge], SectionView]] = {
+    "parameters": Parameters,
+    "template": Template,
+    "tasks": Tasks,
+    "log": Log,
+    "table": Tables,
+    "import_results": ImportResults,
+}
+"""Section type to its widget."""
