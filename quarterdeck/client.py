@@ -140,6 +140,7 @@ class Client(Data):
 
         Raises:
             Invalid: the kind or a parameter can't be used; `field` names the parameter.
+            NotFound: there is no table of the name that the job is to read.
         """
         from quarterdeck import kinds, parameters
 
@@ -147,6 +148,8 @@ class Client(Data):
         model = parameters.validated(chosen, params)
         if chosen.facts is None or chosen.tasks is None:
             raise Invalid(f"jobs of kind '{kind}' can't be started by this version", field="kind")
+        if chosen.check is not None:
+            chosen.check(model, self.tables_at_hand())
         facts = dataclasses.asdict(chosen.facts(model))
         tasks = [
             {
@@ -190,7 +193,7 @@ class Client(Data):
             Conflict: it has ended already, or is being ended.
         """
         with self._writing() as connection:
-            return str(connection.execute(sa.text("select qd.terminate_job(:job)"), {"job": job_id}).scalar_one())
+            return str(connection.execute(sa.text("select qd.terminate_job(cast(:job as bigint))"), {"job": job_id}).scalar_one())
 
     def delete(self, job_ids: Iterable[int]) -> Deleted:
         """Delete jobs with logs, tasks and results; those that have not ended stay, and are named in the answer.
@@ -211,7 +214,7 @@ class Client(Data):
             NotFound, Refused, Conflict: there is no such job, it is not yours, or it is not such a backtest.
         """
         with self._writing() as connection:
-            connection.execute(sa.text("select qd.delete_results(:job)"), {"job": job_id})
+            connection.execute(sa.text("select qd.delete_results(cast(:job as bigint))"), {"job": job_id})
 
     def wait(self, job_id: int, timeout: float | None = None) -> Job:
         """Wait until a job has ended, through a server that is away for up to a minute.

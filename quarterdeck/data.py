@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from quarterdeck.errors import NotFound
 from quarterdeck.job import Dataset, TableInfo
+from quarterdeck.query import close_match
 from quarterdeck.session import Session
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from quarterdeck.results import By, Results
 
-__all__ = ["Data"]
+__all__ = ["Data", "TablesAtHand"]
 
 _TABLES = sa.text(
     "select distinct on (t.ordinal, r.name) r.id, r.task_id, t.ordinal, r.name, r.schema, r.rows, r.bytes, r.complete,"
@@ -35,6 +37,7 @@ _DATASETS = sa.text(
     " from qd.dataset as d left join qd.result_table as r on r.dataset_id = d.id and r.complete"
     " group by d.id order by d.name, d.creator"
 )
+_SCHEMA = sa.text("select schema from qd.result_table where id = :id")
 
 
 class Data(Session):
@@ -103,6 +106,18 @@ class Data(Session):
             for row in rows
         ]
 
+    def tables_at_hand(self) -> TablesAtHand:
+        """The datasets that a job of yours reads by name: your own, and public ones."""
+        return TablesAtHand(self, [one for one in self.datasets() if one.public or one.creator == self.me.login])
+
+    def dataset_columns(self, dataset: Dataset) -> tuple[str, ...]:
+        """The names of a dataset's columns."""
+        from quarterdeck import results
+
+        with self._reading() as connection:
+            schema = connection.execute(_SCHEMA, {"id": dataset.parts[0]}).scalar_one()
+        return tuple(results.schema_from(schema).names)
+
     def drop_dataset(self, name: str, creator: str | None = None) -> None:
         """Delete imported data of your own, or as an admin anyone's.
 
@@ -112,6 +127,36 @@ class Data(Session):
         """
         with self._writing() as connection:
             connection.execute(sa.text("select qd.drop_dataset(:name, :creator)"), {"name": name, "creator": creator})
+
+
+class TablesAtHand:
+    """Datasets by name, as a node finds them: one's own first, then a public one, as NAME or CREATOR.NAME."""
+
+    def __init__(self, data: Data, datasets: Sequence[Dataset]) -> None:
+        self._data = data
+        self._datasets = datasets
+
+    def own(self) -> frozenset[str]:
+        """The names of the person's own datasets."""
+        return frozenset(one.name for one in self._datasets if one.creator == self._data.me.login)
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """A dataset's columns.
+
+        Raises:
+            NotFound: there is none of that name, or several people have a public one of it.
+        """
+        mine = [one for one in self._datasets if one.creator == self._data.me.login and one.name == name]
+        full = [one for one in self._datasets if f"{one.creator}.{one.name}" == name]
+        public = [one for one in self._datasets if one.public and one.name == name]
+        if not (mine or full) and len(public) > 1:
+            owners = ", ".join(f"{one.creator}.{name}" for one in public)
+            raise NotFound(f"several people have a public table '{name}': name one of {owners}", field="table")
+        found = mine or full or public
+        if not found:
+            near = close_match(name, {one.name for one in self._datasets})
+            raise NotFound(f"there is no table '{name}'{near or ' yet: import it first'}", field="table")
+        return self._data.dataset_columns(found[0])
 
 
 def _utc(time: dt.datetime | None) -> dt.datetime | None:

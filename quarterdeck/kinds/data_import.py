@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from quarterdeck import columns as job_columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Facts, Kind, Section, TaskPlan
+from quarterdeck.kinds.kind import Facts, Kind, Section, Tables, TaskPlan
 
 if TYPE_CHECKING:
     from quarterdeck.context import Context
@@ -66,7 +66,7 @@ class DataImport(BaseModel):
         default_factory=dict,
         title="Columns",
         description="Names in the source to names in the table (symbol, time, open, high, low, close, volume, …). "
-        "Usual names such as Date and Ticker are known.",
+        "Usual names (Date, Ticker) are known.",
     )
     time_format: str | None = Field(
         None,
@@ -185,6 +185,15 @@ def _facts(params: DataImport) -> Facts:
 
 def _tasks(params: DataImport) -> list[TaskPlan]:
     return [TaskPlan(name=params.table, params=params.model_dump(mode="json", by_alias=True))]
+
+
+def _check(params: DataImport, tables: Tables) -> None:
+    if params.mode == "create" and params.table in tables.own():
+        raise Invalid(
+            f"you have a table '{params.table}' already: set mode to append or replace, or name another", field="table"
+        )
+    if params.mode == "append" and params.table not in tables.own():
+        raise Invalid(f"there is no table '{params.table}' of yours to append to: set mode to create", field="table")
 
 
 def run(context: Context, params: dict[str, Any]) -> None:
@@ -316,6 +325,7 @@ KIND = Kind(
     params=DataImport,
     facts=_facts,
     tasks=_tasks,
+    check=_check,
     run="quarterdeck.kinds.data_import:run",
     details=(
         Section(type="import_results", title="Import Results"),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from quarterdeck import columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Facts, Kind, Section, TaskPlan
+from quarterdeck.kinds.kind import Facts, Kind, Section, Tables, TaskPlan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -137,6 +137,15 @@ def _tasks(params: Factor) -> list[TaskPlan]:
     return [TaskPlan(name=one.name, params=shared | one.model_dump(mode="json")) for one in texts]
 
 
+def _check(params: Factor, tables: Tables) -> None:
+    columns = tables.columns(params.table)
+    from quarterdeck.quant import expression
+
+    for one in params.factors or [params]:
+        if one.formula is not None:
+            expression.compile_formula(one.formula, columns)
+
+
 def run(context: Context, params: dict[str, Any]) -> None:
     """Compute one factor and write the table `factor` (time, symbol, value), sorted by time and symbol."""
     import logging
@@ -219,6 +228,7 @@ KIND = Kind(
     params=Factor,
     facts=_facts,
     tasks=_tasks,
+    check=_check,
     run="quarterdeck.kinds.factor:run",
     details=(
         Section(type="parameters", title="Run Parameters"),

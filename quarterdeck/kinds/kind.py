@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
 from quarterdeck.columns import Column
 
-__all__ = ["Facts", "Kind", "Section", "TaskPlan"]
+__all__ = ["Facts", "Kind", "Section", "Tables", "TaskPlan"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +46,26 @@ class Facts:
     strategy_type: str = ""
 
 
+class Tables(Protocol):
+    """The imported tables that the person who submits a job may read."""
+
+    def own(self) -> frozenset[str]:
+        """The names of his own ones."""
+        ...
+
+    def columns(self, name: str) -> Sequence[str]:
+        """A table's columns. Raises NotFound, with the names that may have been meant."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """A kind of job.
 
     `run` is the dotted name `module:function` of `run(context, params)`, loaded only in a task's process;
     `params` is None while the kind can be listed but not yet started. `restart`: may a task of it run again by itself
-    when its node was lost (G1).
+    when its node was lost (G1). `check(params, tables)` refuses, before anything is stored, what can't work on the
+    tables that there are.
     """
 
     key: str
@@ -61,6 +74,7 @@ class Kind:
     params: type[BaseModel] | None = None
     facts: Callable[[Any], Facts] | None = None
     tasks: Callable[[Any], Sequence[TaskPlan]] | None = None
+    check: Callable[[Any, Tables], None] | None = None
     run: str = ""
     details: tuple[Section, ...] = ()
     example: dict[str, Any] = field(default_factory=dict)
