@@ -141,9 +141,11 @@ def _check(params: Factor, tables: Tables) -> None:
     columns = tables.columns(params.table)
     from quarterdeck.quant import expression
 
-    for one in params.factors or [params]:
-        if one.formula is not None:
-            expression.compile_formula(one.formula, columns)
+    for formula in (one.formula for one in (params.factors or ())):
+        if formula is not None:
+            expression.compile_formula(formula, columns)
+    if params.formula is not None:
+        expression.compile_formula(params.formula, columns)
 
 
 def run(context: Context, params: dict[str, Any]) -> None:
