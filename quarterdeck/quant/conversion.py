@@ -198,12 +198,13 @@ def kind_of(sample: pa.Array, decimal: str) -> Kind | None:
     if not len(known):
         return None
     head = known.slice(0, 200)
-    for kind in ("integer", "float", "boolean", "date", "timestamp"):
-        column = Column("", "", kind)  # type: ignore[arg-type]
+    kinds: tuple[Kind, ...] = ("integer", "float", "boolean", "date", "timestamp")
+    for kind in kinds:
+        column = Column("", "", kind)
         if all(not _failed(_from_text(part, column, Plan((), decimal))) for part in (head, known)):
             if kind == "float" and _coded(known):
                 return "text"
-            return kind  # type: ignore[return-value]
+            return kind
     return "text"
 
 
@@ -344,7 +345,7 @@ def _floats(cells: pa.Array, *, recheck: bool) -> _Reading:
     text."""
     raw = cells.fill_null(0.0).to_numpy(zero_copy_only=False) if cells.null_count else cells.to_numpy()
     with np.errstate(invalid="ignore"):
-        big = ~(np.abs(raw) <= _EXACT)
+        big = ~(np.abs(raw) < _EXACT)
     if not big.any():
         return _Reading(cells)
     if recheck:
@@ -373,7 +374,7 @@ def _from_text(texts: pa.Array, column: Column, plan: Plan) -> _Reading:
         read = numbers.is_not_null() & numbers.is_finite().fill_null(False)
         if comma:
             read &= ~series.str.contains(".", literal=True)
-        large = (numbers.abs() > _EXACT).fill_null(False).to_numpy() & read.to_numpy() & ~gone
+        large = (numbers.abs() >= _EXACT).fill_null(False).to_numpy() & read.to_numpy() & ~gone
         bad = ~read.to_numpy() & ~gone
         reasons = np.full(len(series), _WORDS["float"], object)
         grouped = series.str.contains(r"^[+-]?\d{1,3}(?:[,.' \x{a0}]\d{3})+(?:[.,]\d+)?$").fill_null(False).to_numpy()

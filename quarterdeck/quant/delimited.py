@@ -8,6 +8,7 @@ anywhere else, or with one that is never closed, is a fault by itself, and readi
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,12 @@ _CHUNK = 4 << 20
 _LONGEST_RECORD = 1 << 20
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _UNREADABLE = "\udcff"
 _UNREADABLE_BYTES = _UNREADABLE.encode("utf-8", "surrogatepass")
 _LF, _CR, _QUOTE = 10, 13, 34
@@ -114,7 +121,8 @@ class DelimitedBlock:
 
     def _problems(self, buffer: Bytes, starts: Lines, ends: Lines, content: Lines, quotes: Lines) -> dict[int, str]:
         """The reason for each record that can't be split into as many fields as there are columns."""
-        data, problems, count = self.piece.data, {}, len(starts)
+        data, count = self.piece.data, len(starts)
+        problems: dict[int, str] = {}
         if not count:
             return {}
         wanted = len(self.names) - 1
@@ -133,23 +141,23 @@ class DelimitedBlock:
         if not fits:
             edges = np.searchsorted(commas, np.append(starts, ends[-1] + 1))
             fields = np.diff(edges)
-            for record in np.flatnonzero(fields != wanted):
-                problems[int(record)] = f"has {_fields(int(fields[record]) + 1)} where the header has {wanted + 1}"
+            for record in np.flatnonzero(fields != wanted).tolist():
+                problems[record] = f"has {_fields(int(fields[record]) + 1)} where the header has {wanted + 1}"
             if self.piece.at_end and fields[-1] < wanted and not data.endswith(b"\n"):
                 problems[count - 1] = "the file ends within this line"
-        for record in np.flatnonzero(malformed):
-            problems[int(record)] = "a quote stands inside a field, or is opened and never closed"
+        for record in np.flatnonzero(malformed).tolist():
+            problems[record] = "a quote stands inside a field, or is opened and never closed"
             if self.piece.at_end and record == count - 1 and not data.endswith(b"\n"):
-                problems[int(record)] = "the file ends within this line: a quote is opened and never closed"
+                problems[record] = "the file ends within this line: a quote is opened and never closed"
         if b"\r" in data:
             returns = np.flatnonzero(buffer == _CR)
             stray = returns[(np.searchsorted(quotes, returns) & 1) == 0]
             owner = np.searchsorted(ends, stray)
-            for record in np.unique(owner[stray != content[owner]]):
-                problems[int(record)] = "a carriage return stands inside the line"
+            for record in np.unique(owner[stray != content[owner]]).tolist():
+                problems[record] = "a carriage return stands inside the line"
         if b"\0" in data:
-            for record in np.unique(np.searchsorted(ends, np.flatnonzero(buffer == 0))):
-                problems[int(record)] = "holds a null byte, which is no text"
+            for record in np.unique(np.searchsorted(ends, np.flatnonzero(buffer == 0))).tolist():
+                problems[record] = "holds a null byte, which is no text"
         if not _readable(data):
             for record in range(count):
                 if not _readable(data[starts[record] : ends[record]]):
@@ -244,10 +252,10 @@ class DelimitedFile:
         head = self._file.read(_CHUNK)
         if not head:
             raise Invalid(f"{self.label} is empty.", field="path")
-        marks = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF8, "utf-8"))
-        marks += ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-        marked = next((name for mark, name in marks if head.startswith(mark)), None)
+        marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
         try:
+            # refuses codecs that are no encodings of text (base64, zip) with the same error
+            io.TextIOWrapper(io.BytesIO(), encoding=encoding or marked or "utf-8").close()
             name = codecs.lookup(encoding or marked or "utf-8").name
         except LookupError as error:
             raise Invalid(
@@ -397,7 +405,7 @@ def _quoted_ends(data: bytes, delimiter: str, ended: bool) -> Lines | None:
     buffer = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(buffer == _QUOTE)
     feeds = np.flatnonzero(buffer == _LF)
-    ends = feeds[(np.searchsorted(quotes, feeds) & 1) == 0]
+    ends: Lines = feeds[(np.searchsorted(quotes, feeds) & 1) == 0]
     if ended and (not len(ends) or ends[-1] != len(data) - 1):
         if len(quotes) & 1:
             return None

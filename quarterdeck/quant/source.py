@@ -167,7 +167,7 @@ class PackedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._raw = path.open("rb", buffering=1 << 20)
+            self._raw = io.BufferedReader(io.FileIO(path), 1 << 20)
         except OSError as error:
             raise Invalid(f"{path} can't be opened: {error.strerror or error}.", field="path") from error
         self.size = path.stat().st_size

@@ -76,7 +76,7 @@ class ParquetFile:
             _check_type(entry.name, entry.type, label)
 
     def position(self) -> int:
-        return self.size * self._rows // self._total
+        return int(self.size * self._rows // self._total)
 
     def blocks(self) -> Iterator[Callable[[], Block]]:
         while True:
