@@ -28,6 +28,12 @@ def factor(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"time": frame["time"], "symbol": frame["symbol"], "value": frame["close"] / high - 1})
 """
 
+_FAULTY = """\
+def factor(frame):
+    frame["value"] = frame["close"] / frame["vwap"] - 1
+    return frame[["time", "symbol", "value"]]
+"""
+
 _BATCH = [
     {"name": "reversal5", "formula": "-rank(delta(close, 5) / delay(close, 5))"},
     {"name": "volatility20", "formula": "ts_std(close / delay(close, 1) - 1, 20)"},
@@ -68,17 +74,17 @@ def _factors() -> Iterator[dict[str, Any]]:
         "start": "2023-11-06",
         "end": "2023-11-10",
     }
-    yield {"name": "vwap_gap", "table": "stocks", "formula": "close / vwap - 1"}
+    yield {"name": "vwap_gap", "table": "stocks", "code": _FAULTY}
 
 
 def populate(cluster: Cluster, said: Callable[[str], None]) -> None:
     """Start a second node, import the data and compute the factors, where that has not been done before.
 
-    The last factor asks for a column that the prices don't have: a failed job, with its reason, belongs to the picture.
+    The last factor asks for a column that the prices don't have: a failed job, and its log, belong to the picture.
 
     Raises:
         Invalid: the demonstration's prices are missing.
-        Conflict: one of the other jobs failed.
+        Conflict: the second node does not come up.
     """
     from quarterdeck.quant import synthetic
 

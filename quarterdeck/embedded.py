@@ -2,7 +2,7 @@
 
     data/                 `server.default_data()` unless named
       pg/, log/           the server's (see `quarterdeck.server`)
-      nodes/NAME/         a node's: agent.log, its scratch and buffers
+      nodes/NAME/         a node's: start.log, agent.log, its scratch and buffers
 
 Nobody's password is kept in the folder. The superuser's and the nodes' are fresh at each start and live in memory only;
 the administrator's is in the keyring, under the profile.
@@ -29,7 +29,8 @@ from pathlib import Path
 import psutil
 import sqlalchemy as sa
 
-from quarterdeck import admin, agent, database, profile
+from quarterdeck import admin, database, profile
+from quarterdeck.agent.launch import module_command
 from quarterdeck.database import Login
 from quarterdeck.errors import Conflict, Disconnected, Invalid, QuarterdeckError
 from quarterdeck.profile import Profile
@@ -140,8 +141,8 @@ def start_node(
         given = _given(chosen)
         login = dataclasses.replace(login_of(given), user=f"node_{name}", password=password)
         since = session.now()
-        process = _spawn(login, name, slots, labels, _node_folder(folder, name))
-        _await_up(session, name, since, process, _node_folder(folder, name) / "agent.log")
+        process = _spawn(login, name, slots, labels, folder / "nodes")
+        _await_up(session, name, since, process, folder / "nodes" / name / "start.log")
     return NodeProcess(name=name, pid=process.pid)
 
 
@@ -201,15 +202,21 @@ def _server(folder: Path) -> Server | None:
     return server if server.created else None
 
 
-def _node_folder(folder: Path, name: str) -> Path:
-    return folder / "nodes" / name
-
-
 def _nodes(folder: Path) -> tuple[NodeProcess, ...]:
     nodes = folder / "nodes"
     if not nodes.is_dir():
         return ()
-    return tuple(NodeProcess(name=one.name, pid=agent.running(one)) for one in sorted(nodes.iterdir()) if one.is_dir())
+    return tuple(NodeProcess(name=one.name, pid=_agent_of(one)) for one in sorted(nodes.iterdir()) if one.is_dir())
+
+
+def _agent_of(folder: Path) -> int | None:
+    """The process of the agent that noted itself in the folder, if it is one and lives."""
+    with contextlib.suppress(OSError, ValueError, psutil.Error):
+        process = psutil.Process(int((folder / "agent.pid").read_text(encoding="ascii")))
+        ours = any("quarterdeck" in word for word in process.cmdline())
+        if ours and process.status() != psutil.STATUS_ZOMBIE:
+            return int(process.pid)
+    return None
 
 
 def _given(chosen: Profile | str | None) -> Profile:
@@ -300,25 +307,22 @@ def _engine(login: Login) -> Iterator[sa.Engine]:
         engine.dispose()
 
 
-def _spawn(login: Login, name: str, slots: int, labels: tuple[str, ...], folder: Path) -> subprocess.Popen[bytes]:
+def _spawn(login: Login, name: str, slots: int, labels: tuple[str, ...], nodes: Path) -> subprocess.Popen[bytes]:
+    folder = nodes / name
     folder.mkdir(parents=True, exist_ok=True)
-    if sys.platform != "win32":
-        (folder.parent).chmod(0o700)
-    command = [sys.executable, "-m", "quarterdeck.agent"]
-    if getattr(sys, "frozen", False):
-        command = [sys.executable, "node", "run"]
+    nodes.chmod(0o700)
     asked = {
         "login": {key: value for key, value in dataclasses.asdict(login).items() if key != "root_certificate"},
         "root_certificate": None if login.root_certificate is None else str(login.root_certificate),
         "name": name,
         "slots": slots,
         "labels": list(labels),
-        "data": str(folder),
+        "data": str(nodes),
     }
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("QUARTERDECK_", "PG"))}
-    with (folder / "agent.log").open("ab") as log:
+    with (folder / "start.log").open("wb") as log:
         process = subprocess.Popen(
-            command,
+            module_command("quarterdeck.agent"),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
