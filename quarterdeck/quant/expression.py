@@ -121,12 +121,18 @@ class Formula:
                 if node.level == level and node.operator is not None
             ]
             spent = [f"#{index}" for index, used in last_use.items() if used == level]
-            work = work.with_columns(stage).drop(spent, strict=False)
+            # as series of full length: Polars keeps a column of one value as that value, and then fails to compare it
+            # with a constant ("length 1 doesn't match")
+            work = pl.DataFrame(work.with_columns(stage).drop(spent, strict=False).get_columns())
         return factor_values(work.select("time", "symbol", self._number(len(self._nodes) - 1).alias("value")))
 
     def _inputs(self, frame: pl.DataFrame) -> pl.DataFrame:
-        names = dict.fromkeys(["time", "symbol", *(name for name in self.columns if name in frame.columns)])
-        ordered = by_symbol(frame.select(name for name in names if name in frame.columns), "the table")
+        for name in self.columns:
+            if name not in frame.columns:
+                cure = _suggest(name, frame.columns) or "name one of its columns"
+                raise Invalid(f"the table has no column '{name}', which the formula reads; {cure}")
+        wanted = {"time", "symbol", *self.columns}
+        ordered = by_symbol(frame.select(name for name in frame.columns if name in wanted), "the table")
         columns = [
             self._input(ordered, node).alias(f"#{index}") for index, node in enumerate(self._nodes) if node.column
         ]
@@ -137,9 +143,6 @@ class Formula:
 
     def _input(self, frame: pl.DataFrame, node: Node) -> pl.Expr:
         name = node.column
-        if name not in frame.columns:
-            close = _suggest(name, frame.columns)
-            raise Invalid(f"the table has no column '{name}', which the formula reads{close and f'; {close}'}")
         dtype = frame.schema[name]
         if node.shape == "group":
             if dtype.is_nested() or dtype == pl.Object:
@@ -254,8 +257,10 @@ class _Reader:
         return number
 
     def _apply(self, entry: Operator, args: list[int], params: tuple[float, ...] = ()) -> int:
-        if entry.kind != "elementwise":
-            args = [self._apply(SPREAD, [arg]) if self._nodes[arg].shape == "literal" else arg for arg in args]
+        literal = [self._nodes[arg].shape == "literal" for arg in args]
+        # nothing but constants would be one row long rather than a column
+        if entry is not SPREAD and (entry.kind != "elementwise" or all(literal)):
+            args = [self._apply(SPREAD, [arg]) if fixed else arg for arg, fixed in zip(args, literal, strict=True)]
         parts = [self._nodes[arg] for arg in args]
         own = 0
         if entry.kind == "time-series":
@@ -272,10 +277,11 @@ class _Reader:
         )
 
     def _chain(self, name: str, args: list[int]) -> int:
-        whole = args[0]
-        for arg in args[1:]:
-            whole = self._apply(SYNTAX[name], [whole, arg])
-        return whole
+        # halves rather than one after the other: a long chain is then no deep one
+        if len(args) == 1:
+            return args[0]
+        middle = len(args) // 2
+        return self._apply(SYNTAX[name], [self._chain(name, args[:middle]), self._chain(name, args[middle:])])
 
     def _constant(self, tree: ast.expr, value: object) -> int:
         if value is None:

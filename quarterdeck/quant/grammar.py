@@ -130,6 +130,7 @@ class Source:
 
     def _check_order(self) -> None:
         opened: list[Token] = []
+        calls: list[bool] = []
         last: Token | None = None
         for token in self.tokens:
             ended = last is not None and (last.operand or last.text == ")")
@@ -139,6 +140,7 @@ class Source:
                 if last is not None and (last.kind == "number" or last.text == ")" or last.text in VALUE_WORDS):
                     raise self.error("an operator is missing before '('", token.start, "write one, such as *")
                 opened.append(token)
+                calls.append(last is not None and last.operand)
                 if len(opened) > MAX_NESTING:
                     raise self.error(
                         f"the formula is nested more than {MAX_NESTING} deep", token.start, "use fewer parentheses"
@@ -146,12 +148,13 @@ class Source:
             elif token.text == ")":
                 if not opened:
                     raise self.error("the ')' has no '('", token.start, "remove it or open one before")
-                empty_call = last is not None and last is opened[-1] and self._called(last)
+                empty_call = last is opened[-1] and calls[-1]
                 if not ended and not empty_call:
                     raise self.error("something is missing before ')'", token.start, "complete the expression")
                 opened.pop()
+                calls.pop()
             elif token.text == ",":
-                if not opened or not self._called(opened[-1]):
+                if not opened or not calls[-1]:
                     raise self.error("the ',' belongs to no function", token.start, "remove it")
                 if not ended:
                     raise self.error("something is missing before ','", token.start, "complete the expression")
@@ -162,10 +165,6 @@ class Source:
             raise self.error("the '(' is never closed", opened[-1].start, "close it with ')'")
         if last is not None and not (last.operand or last.text == ")"):
             raise self.error(f"something is missing after '{last.text}'", last.start, "complete the expression")
-
-    def _called(self, parenthesis: Token) -> bool:
-        index = self.tokens.index(parenthesis)
-        return index > 0 and self.tokens[index - 1].kind == "name" and self.tokens[index - 1].operand
 
     def _parse(self) -> ast.expr:
         pieces: list[str] = []

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import ast
 import linecache
+import sys
 import traceback
+import types
 import warnings
 from typing import Any, Literal
 
@@ -33,7 +35,7 @@ __all__ = ["FactorCodeError", "check_code", "evaluate_code", "values_of_code"]
 
 FILE = "<factor code>"
 MAX_SOURCE = 1_000_000
-POLARS_NAMES = frozenset({"pl.DataFrame", "polars.DataFrame", "DataFrame[polars]"})
+POLARS_NAMES = frozenset({"pl.DataFrame", "polars.DataFrame"})
 LAZY_NAMES = frozenset({"pl.LazyFrame", "polars.LazyFrame"})
 PANDAS_NAMES = frozenset({"pd.DataFrame", "pandas.DataFrame", "DataFrame"})
 
@@ -54,7 +56,7 @@ def check_code(source: str) -> str:
 
     Raises `FactorCodeError` with one sentence that names the line.
     """
-    return _function(source).name
+    return _function(source)[0].name
 
 
 def evaluate_code(source: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -68,9 +70,9 @@ def evaluate_code(source: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 def values_of_code(source: str, frame: pl.DataFrame) -> FactorValues:
     """Like `evaluate_code`, and says how many rows had no value."""
-    function = _function(source)
+    function, takes = _function(source)
     ordered = by_symbol(frame, "the table").sort("time", "symbol").with_columns(pl.col("symbol").cast(pl.String))
-    returned = _run(source, function, ordered)
+    returned = _run(source, function.name, takes, ordered)
     table = _table(returned, ordered, function.name)
     known = set(ordered["symbol"].unique())
     strangers = [symbol for symbol in table["symbol"].unique().drop_nulls() if symbol not in known]
@@ -85,7 +87,8 @@ def _wrong(name: str, what: str, cure: str) -> FactorCodeError:
     return FactorCodeError(f"{name} returned {what}; {cure}")
 
 
-def _function(source: str) -> ast.FunctionDef:
+def _function(source: str) -> tuple[ast.FunctionDef, Takes]:
+    """The function that computes the factor, and the frame that it takes."""
     if len(source) > MAX_SOURCE:
         raise FactorCodeError(
             f"the code has {len(source):,} characters, more than the {MAX_SOURCE:,} allowed; shorten it"
@@ -126,15 +129,18 @@ def _function(source: str) -> ast.FunctionDef:
             f"factor code, line {function.lineno}: {function.name} must take one argument, the frame of market data",
             line=function.lineno,
         )
-    return function
+    return function, _takes(function, tree)
 
 
-def _takes(function: ast.FunctionDef) -> Takes:
+def _takes(function: ast.FunctionDef, tree: ast.Module) -> Takes:
     arguments = [*function.args.posonlyargs, *function.args.args]
     annotation = arguments[0].annotation if arguments else None
     if annotation is None:
         return "pandas"
     text = str(annotation.value) if isinstance(annotation, ast.Constant) else ast.unparse(annotation)
+    imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "polars"]
+    if any(name.name == text and name.asname is None for node in imported for name in node.names):
+        text = f"polars.{text}"
     if text in POLARS_NAMES:
         return "polars"
     if text in LAZY_NAMES:
@@ -147,25 +153,30 @@ def _takes(function: ast.FunctionDef) -> Takes:
     )
 
 
-def _run(source: str, function: ast.FunctionDef, ordered: pl.DataFrame) -> Any:
+def _run(source: str, name: str, takes: Takes, ordered: pl.DataFrame) -> Any:
     given: Any = ordered
-    match _takes(function):
+    match takes:
         case "pandas":
             given = ordered.to_pandas()
         case "lazy":
             given = ordered.lazy()
     # tracebacks, also those that the code prints itself, show its lines
     linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
-    namespace: dict[str, Any] = {"__name__": "factor_code", "pd": pd, "pl": pl, "np": np}
+    module = types.ModuleType("factor_code")
+    vars(module).update(pd=pd, pl=pl, np=np)
+    # dataclasses and pickle look their module up
+    sys.modules[module.__name__] = module
     try:
-        exec(compile(source, FILE, "exec", dont_inherit=True), namespace)
-        returned = namespace[function.name](given)
+        exec(compile(source, FILE, "exec", dont_inherit=True), vars(module))
+        returned = vars(module)[name](given)
         return returned.collect() if isinstance(returned, pl.LazyFrame) else returned
     except (KeyboardInterrupt, GeneratorExit):
         raise
     # also SystemExit and a panic of Polars: an end of the code is no end of the task
     except BaseException as error:
         raise _failure(error) from None
+    finally:
+        sys.modules.pop(module.__name__, None)
 
 
 def _first_line(error: BaseException) -> str:
@@ -212,6 +223,8 @@ def _table(returned: Any, ordered: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _from_pandas(returned: pd.Series[Any] | pd.DataFrame, ordered: pl.DataFrame, name: str) -> pl.DataFrame:
+    if isinstance(returned, pd.Series) and _grouped(returned.index):
+        returned = returned.droplevel(list(range(returned.index.nlevels - 1)))
     plain = isinstance(returned.index, pd.RangeIndex) or not (
         isinstance(returned.index, pd.MultiIndex | pd.DatetimeIndex) or returned.index.name is not None
     )
@@ -248,6 +261,13 @@ def _from_pandas(returned: pd.Series[Any] | pd.DataFrame, ordered: pl.DataFrame,
         frame = frame.rename_axis(index="time", columns=None).reset_index()
     frame.columns = pd.Index([str(column) for column in frame.columns])
     return _polars(frame, name)
+
+
+def _grouped(index: pd.Index[Any]) -> bool:
+    """Is it the index that rolling and apply of a pandas groupby give: the group, then the row?"""
+    if not isinstance(index, pd.MultiIndex) or "time" in index.names:
+        return False
+    return pd.api.types.is_integer_dtype(index.get_level_values(-1).dtype)
 
 
 def _polars(frame: pd.DataFrame, name: str) -> pl.DataFrame:

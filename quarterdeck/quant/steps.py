@@ -8,8 +8,6 @@ null result unless the operator's meaning says otherwise, and a result that is n
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +29,7 @@ def where(condition: pl.Expr, then: pl.Expr, other: pl.Expr) -> pl.Expr:
 
 def extreme(pick: Callable[..., pl.Expr]) -> Build:
     def build(*values: pl.Expr) -> pl.Expr:
-        known = functools.reduce(operator.and_, (value.is_not_null() for value in values))
+        known = pl.all_horizontal([value.is_not_null() for value in values])
         return pl.when(known).then(pick(*values))
 
     return build

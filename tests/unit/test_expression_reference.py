@@ -385,7 +385,7 @@ def written(tree: Any) -> str:
 
 
 @pytest.mark.spec("K2", "T2")
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees, st.integers(0, 50))
 def test_random_formulas_equal_pandas(tree: Any, seed: int) -> None:
     frame = market(seed, whole=True, symbols=4, times=18)
