@@ -11,7 +11,14 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from quarterdeck.database import translate
 from quarterdeck.errors import Conflict, NotFound, QuarterdeckError, Refused
@@ -130,11 +137,15 @@ class Life(RuleBasedStateMachine):
         )
         return row[0], row[1]
 
+    def any_task(self, status: str) -> bool:
+        return any(task.status == status for job in self.jobs.values() for task in job.tasks)
+
+    @precondition(lambda self: sum(job.open for job in self.jobs.values()) < 3)
     @rule(
         creator=st.sampled_from(PEOPLE),
         public=st.booleans(),
         real_time=st.booleans(),
-        tasks=st.lists(st.tuples(st.sampled_from(["any", "node:n1"]), st.booleans()), min_size=1, max_size=3),
+        tasks=st.lists(st.tuples(st.sampled_from(["any", "node:n1"]), st.booleans()), min_size=1, max_size=2),
     )
     def submit(self, creator: str, public: bool, real_time: bool, tasks: list[tuple[str, bool]]) -> None:
         facts = {"name": "x", "public": public, "backtest_type": "real-time" if real_time else "historical"}
@@ -145,6 +156,7 @@ class Life(RuleBasedStateMachine):
         made = [Task(id=i, queue=q, restartable=r) for i, (q, r) in zip(ids, tasks, strict=True)]
         self.jobs[job] = Job(creator, public, real_time, made)
 
+    @precondition(lambda self: self.any_task("queued"))
     @rule(node=st.sampled_from(NODES))
     def fetch_and_start(self, node: str) -> None:
         waiting = {
@@ -161,6 +173,7 @@ class Life(RuleBasedStateMachine):
         self.sql(f"node_{node}", "select * from qd.start_task(%s, %s)", task.id, task.attempt)
         task.status, task.node, job.begun = "in_progress", node, True
 
+    @precondition(lambda self: self.any_task("queued"))
     @rule(node=st.sampled_from(NODES))
     def fetch_and_die(self, node: str) -> None:
         """A node's worker ends between the fetch and the start; another node notices."""
@@ -183,6 +196,7 @@ class Life(RuleBasedStateMachine):
             expected = {None} if mine else {"Fenced", "Refused"}
             assert (None if done is None else done.__name__) in expected
 
+    @precondition(lambda self: self.any_task("in_progress"))
     @rule(data=st.data(), outcome=st.sampled_from(["success", "success", "failed", "terminated", "lost"]))
     def end(self, data: st.DataObject, outcome: str) -> None:
         found = self.some_task(data, lambda task: task.status == "in_progress")
@@ -223,10 +237,9 @@ class Life(RuleBasedStateMachine):
         if not job.open:
             job.ending = False
 
+    @precondition(lambda self: len(self.jobs) > 2)
     @rule(person=st.sampled_from(PEOPLE), data=st.data())
     def terminate(self, person: str, data: st.DataObject) -> None:
-        if not self.jobs:
-            return
         number = data.draw(st.sampled_from(sorted(self.jobs)))
         job = self.jobs[number]
         done = self.refused(person, "select qd.terminate_job(%s)", number)
@@ -243,6 +256,7 @@ class Life(RuleBasedStateMachine):
             if not job.open:
                 job.ending = False
 
+    @precondition(lambda self: self.any_task("in_progress"))
     @rule(node=st.sampled_from(NODES))
     def lose(self, node: str) -> None:
         """A node falls silent; the other one's reaper takes its tasks away."""
@@ -261,10 +275,9 @@ class Life(RuleBasedStateMachine):
         self.sql("postgres", "update qd.attempt set started = started - interval '1 hour'")
         self.sql(f"node_{other}", "select qd.reap(600)")
 
+    @precondition(lambda self: len(self.jobs) > 3)
     @rule(person=st.sampled_from(PEOPLE), data=st.data())
     def delete(self, person: str, data: st.DataObject) -> None:
-        if not self.jobs:
-            return
         chosen = data.draw(st.lists(st.sampled_from(sorted(self.jobs)), min_size=1, max_size=3, unique=True))
         if person != "boss":
             assert self.refused(person, "select * from qd.delete_jobs(%s)", chosen) is Refused
@@ -323,8 +336,8 @@ def test_life(database: Database) -> None:
     run_state_machine_as_test(
         lambda: Life(database, connections),
         settings=settings(
-            max_examples=25,
-            stateful_step_count=40,
+            max_examples=40,
+            stateful_step_count=60,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
