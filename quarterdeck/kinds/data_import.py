@@ -162,7 +162,7 @@ class DataImport(BaseModel):
 
     def reading(self) -> dict[str, Any]:
         """The fields that say what to read and how: what `quarterdeck.quant.market.MarketRequest` takes."""
-        return self.model_dump(exclude={"table", "mode", "register_", "public"})
+        return self.model_dump(exclude={"table", "mode", "register_", "public", "synthetic"}, by_alias=False)
 
     @model_validator(mode="after")
     def _source(self) -> DataImport:
@@ -217,9 +217,7 @@ def run(context: Context, params: dict[str, Any]) -> None:
     if settings.register_:
         _register(context, settings, publish, log)
         return
-    request = MarketRequest(
-        **settings.model_dump(exclude={"table", "mode", "register_", "public", "synthetic"}, by_alias=False)
-    )
+    request = MarketRequest(**settings.reading())
     append = settings.mode == "append"
 
     def existing(first: dt.datetime, last: dt.datetime) -> Any:
