@@ -333,7 +333,7 @@ class _Reader:
 
     def _surely_number(self, number: int) -> bool:
         node = self._nodes[number]
-        return node.shape != "truth" and not node.column
+        return node.shape != "truth" and not node.column and node.constant not in (0, 1)
 
     def _binary(self, tree: ast.BinOp, depth: int) -> int:
         name = BINARY.get(type(tree.op))

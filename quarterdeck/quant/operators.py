@@ -74,8 +74,8 @@ class Operator:
         return tuple(found)
 
 
-def _truth(name: str, signature: str, meaning: str, build: Build) -> Operator:
-    return Operator(name, signature, meaning, "elementwise", build, truth=True)
+def _truth(name: str, signature: str, meaning: str, build: Build, *aliases: str) -> Operator:
+    return Operator(name, signature, meaning, "elementwise", build, aliases, truth=True)
 
 
 def _plain(name: str, signature: str, meaning: str, build: Build, *aliases: str, variadic: bool = False) -> Operator:
@@ -200,7 +200,7 @@ _CALLS: tuple[Operator, ...] = (
         lambda x, digits: x.round(digits),
     ),
     _plain("clip", "clip(x, lower, upper)", "x held between the two limits", steps.clip),
-    _truth("isnull", "isnull(x)", "is x missing?", lambda x: x.is_null()),
+    _truth("isnull", "isnull(x)", "is x missing?", lambda x: x.is_null(), "isnan", "is_nan", "is_null"),
     _plain("ifnull", "ifnull(x, y)", "x, or y where x is missing", lambda x, y: x.fill_null(y), "fill", "fillna"),
     _along("delay(x, n)", "x of n rows ago", steps.delay, "ts_delay", "lag", lookback=_all),
     _along(

@@ -93,6 +93,7 @@ def test_the_result_is_sorted_and_typed_and_says_what_it_left_out() -> None:
         ("~(close > 1) & (close != 0)", [1.0, 1.0, 0.0]),
         ("not close > 1 or False", [1.0, 1.0, 0.0]),
         ("close and True", [1.0, 1.0, 1.0]),
+        ("(close > 1) & True | is_nan(close)", [0.0, 0.0, 1.0]),
         ("close / (close - 1)", [None, None, 4 / 3]),
         ("close % 3 + close // 3", [1.0, 1.0, 2.0]),
         ("-close ** 2", [-1.0, -1.0, -16.0]),
