@@ -11,7 +11,6 @@ from typing import Literal
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
-from quarterdeck.feed import Changed, Feed, Lost, Resync
 
 from desktop import bridge as bridges
 from desktop import resources, theme
@@ -23,6 +22,7 @@ from desktop.views.window import Window
 from quarterdeck import profile as profiles
 from quarterdeck.client import Client
 from quarterdeck.errors import Invalid, QuarterdeckError
+from quarterdeck.feed import Changed, Feed, Lost, Resync
 from quarterdeck.job import Action, Status
 from quarterdeck.query import Filter
 
@@ -77,9 +77,9 @@ def feed(client: Client) -> Callable[[Listening], Source]:
             elif isinstance(event, Resync):
                 listening.tell_connection(None)
             else:
-                listening.tell_connection(str(event))
+                listening.tell_connection(event.text)
 
-        return Feed(client.engine, client.channels, on_event)
+        return Feed(client.login, None, on_event)
 
     return make
 

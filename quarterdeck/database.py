@@ -206,6 +206,9 @@ def translate(error: psycopg.Error | exc.SQLAlchemyError) -> QuarterdeckError | 
         return made(sentence)
     if isinstance(driver, psycopg.errors.ConnectionTimeout):
         return Disconnected("The server does not answer: check the network, the server's name and its port.")
+    if isinstance(driver, psycopg.DataError) and not code and "NUL" in str(driver):
+        made, sentence = _SENTENCES["22021"]  # the driver refuses it before the server can
+        return made(sentence)
     if code.startswith("08") or (isinstance(driver, psycopg.OperationalError) and not code):
         return Disconnected(_connection_sentence(str(driver)))
     return None

@@ -227,9 +227,9 @@ def _conditions(wanted: Filter) -> list[sa.ColumnElement[bool]]:
         if barred:
             found.append(column.not_in(sorted(str(value) for value in barred)))
     if wanted.nodes:
-        found.append(_C.nodes.op("&&")(_names(wanted.nodes)))
+        found.append(_C.nodes.bool_op("&&")(_names(wanted.nodes)))
     if wanted.not_nodes:
-        found.append(sa.not_(_C.nodes.op("&&")(_names(wanted.not_nodes))))
+        found.append(sa.not_(_C.nodes.bool_op("&&")(_names(wanted.not_nodes))))
     if wanted.text:
         found.append(_contains(wanted.text))
     found.extend(sa.not_(_contains(text)) for text in wanted.not_text if text)

@@ -56,9 +56,10 @@ def login_of(chosen: Profile, password: str | None = None) -> Login:
 class Session:
     """A signed-in connection, usable from several threads; a context manager that closes itself."""
 
-    def __init__(self, engine: sa.Engine, me: Me) -> None:
+    def __init__(self, engine: sa.Engine, me: Me, login: Login) -> None:
         self._engine = engine
         self.me = me
+        self.login = login
 
     @classmethod
     def connect(cls, chosen: Profile | str | None = None, *, password: str | None = None) -> Self:
@@ -95,7 +96,7 @@ class Session:
             schema_version=row.schema_version,
             clock_offset=row.server_time - here,
         )
-        return cls(engine, me)
+        return cls(engine, me, login)
 
     def close(self) -> None:
         """Close all connections."""
@@ -111,7 +112,7 @@ class Session:
 
     @property
     def engine(self) -> sa.Engine:
-        """The engine behind this session, for `feed.Feed`, `results` and `logs`."""
+        """The engine behind this session, for `admin`, `results` and `logs`."""
         return self._engine
 
     def now(self) -> dt.datetime:
@@ -119,7 +120,7 @@ class Session:
         return dt.datetime.now(dt.UTC) + self.me.clock_offset
 
     def channels(self) -> list[str]:
-        """The notification channels of this person, for `feed.Feed`."""
+        """The notification channels of this person, which `feed.Feed` listens to."""
         with self._writing() as connection:
             return list(connection.execute(sa.text("select * from qd.my_channels()")).scalars())
 

@@ -5,7 +5,7 @@
 create function qd.my_channels() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into qd.channel (member) values (session_user::text) on conflict do nothing;
+  insert into qd.channel (member) values (session_user::text), ('*admins'), ('*public') on conflict do nothing;
   return query
     select c.channel from qd.channel as c
      where c.member = session_user::text
