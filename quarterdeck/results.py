@@ -101,7 +101,7 @@ select r.id, r.name, r.schema, b.number, b.rows, octet_length(b.data)
    and (%(end)s::timestamptz is null or b.time_min is null or b.time_min <= %(end)s)
    and (%(symbols)s::text[] is null or b.symbol_min is null or exists (
         select from unnest(%(symbols)s::text[]) as s(v)
-         where s.v between (b.symbol_min collate "C") and (b.symbol_max collate "C"))
+         where s.v between (b.symbol_min collate "C") and (b.symbol_max collate "C")))
  where r.id = any(%(tables)s)
  order by array_position(%(tables)s, r.id), b.number
 """
