@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from desktop import resources, theme
 from desktop.bridge import Bridge, Listening, Source
 from desktop.notices import Notices
 from desktop.settings import Settings
+from desktop.views.details_page import DetailsPage
 from desktop.views.sign_in import SignIn
 from desktop.views.window import Window
 from quarterdeck import profile as profiles
@@ -79,7 +81,7 @@ def feed(client: Client) -> Callable[[Listening], Source]:
             else:
                 listening.tell_connection(event.text)
 
-        return Feed(client.login, None, on_event)
+        return Feed(client.login, None, on_event, interval=0.05)
 
     return make
 
@@ -195,9 +197,12 @@ async def _photograph(window: Window, client: Client, bridge: Bridge, folder: Pa
             raise Invalid(f"the picture {path} can't be written")
         taken.append(path)
 
+    def loaded(details: DetailsPage) -> bool:
+        return details.model.details is not None
+
     for number, page in enumerate(window.pages):
         window.tabs.setCurrentIndex(number)
-        await bridge.until(lambda page=page: page.model.read, 10)
+        await bridge.until(partial(getattr, page.model, "read"), 10)
         await picture(window, f"{number + 1}-{page.kind.key}")
         jobs = await bridge.call(client.list, Filter(kind=page.kind.key), limit=20)
         job = next((one for one in jobs if one.status is Status.SUCCESS and Action.DETAILS in one.actions), None)
@@ -207,7 +212,7 @@ async def _photograph(window: Window, client: Client, bridge: Bridge, folder: Pa
         details = page.details
         if details is None:
             continue
-        await bridge.until(lambda details=details: details.model.details is not None, 10)
+        await bridge.until(partial(loaded, details), 10)
         for place in range(details.tabs.count()):
             details.tabs.setCurrentIndex(place)
             await picture(window, f"{number + 1}-{page.kind.key}-details-{place + 1}")

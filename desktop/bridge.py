@@ -79,7 +79,7 @@ class Listening(QObject):
     connection = Signal(object)
     _told = Signal()
 
-    INTERVAL = 80
+    INTERVAL = 50
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory, QWidget
 
+from desktop import resources
 from quarterdeck.job import Level, Status
 
 __all__ = ["DARK", "LIGHT", "STATUS_ICONS", "Theme", "Tokens", "apply", "current", "level_color", "monospaced", "theme"]
@@ -175,6 +176,14 @@ def styled(widget: W, name: str = "", *, tip: str = "", called: str = "", visibl
     return widget
 
 
+def rule() -> QWidget:
+    """A thin line across."""
+    line = styled(QWidget(), "rule")
+    line.setFixedHeight(1)
+    line.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+    return line
+
+
 def interface_font(size: int = 13, weight: QFont.Weight = QFont.Weight.Normal) -> QFont:
     """The font of the interface; `size` in pixels. Its figures have equal widths, so that columns of numbers align."""
     font = QFont("Inter" if QFontDatabase.hasFamily("Inter") else QApplication.font().family())
@@ -240,15 +249,17 @@ def _palette(t: Tokens) -> QPalette:
 
 
 def _style(t: Tokens) -> str:
-    return _STYLE.format_map({name: getattr(t, name) for name in Tokens.__slots__})
+    icons = (resources.folder() / "icons").as_posix()
+    return _STYLE.format_map({name: getattr(t, name) for name in Tokens.__slots__} | {"icons": icons})
 
 
 # Doubled braces are the style sheet's own.
 _STYLE = """
 QToolTip {{ background: {raised}; color: {text}; border: 1px solid {line_strong}; padding: 5px 8px; }}
-QMainWindow, QDialog {{ background: {window}; }}
+QMainWindow {{ background: {window}; }}
+QDialog {{ background: {surface}; }}
 
-QTabBar#pages {{ background: {surface}; border: none; qproperty-drawBase: 0; }}
+QTabBar#pages {{ background: transparent; border: none; qproperty-drawBase: 0; }}
 QTabBar#pages::tab {{ padding: 12px 14px 10px 14px; margin: 0; color: {muted}; border: none;
     border-bottom: 2px solid transparent; }}
 QTabBar#pages::tab:hover {{ color: {text}; }}
@@ -259,7 +270,9 @@ QTabBar#sections::tab {{ padding: 9px 12px 8px 12px; color: {muted}; border: non
 QTabBar#sections::tab:hover {{ color: {text}; }}
 QTabBar#sections::tab:selected {{ color: {text}; border-bottom: 2px solid {accent}; font-weight: 600; }}
 
-QWidget#topbar {{ background: {surface}; border-bottom: 1px solid {line}; }}
+QWidget#topbar {{ background: {surface}; }}
+QWidget#rule {{ background: {line}; }}
+QWidget#section {{ background: {surface}; }}
 QWidget#head {{ background: {surface}; border-bottom: 1px solid {line}; }}
 QWidget#filters {{ background: {window}; }}
 QWidget#card, QFrame#card {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; }}
@@ -277,7 +290,6 @@ QLabel#banner {{ color: {warn}; background: {warn_back}; padding: 7px 16px; font
 QLabel#toast {{ color: {text}; background: {raised}; border: 1px solid {line_strong}; border-left: 3px solid {accent};
     border-radius: 6px; padding: 10px 14px; }}
 QLabel#toast[kind="error"] {{ border-left: 3px solid {bad}; }}
-QFrame#rule {{ background: {line}; border: none; max-height: 1px; min-height: 1px; }}
 
 QPushButton {{ background: {surface}; color: {text}; border: 1px solid {line_strong}; border-radius: 6px;
     padding: 5px 12px; min-height: 18px; }}
@@ -311,10 +323,23 @@ QLineEdit:disabled, QComboBox:disabled {{ background: {window}; color: {faint}; 
 QLineEdit[readOnly="true"] {{ background: {raised}; }}
 QPlainTextEdit#code {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; padding: 8px; }}
 QComboBox {{ padding-right: 22px; }}
-QComboBox::drop-down {{ border: none; width: 22px; }}
+QComboBox::drop-down {{ border: none; width: 24px; }}
+QComboBox::down-arrow {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px; }}
+QPushButton#choice {{ text-align: left; padding-right: 26px; }}
+QPushButton#choice::menu-indicator {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px;
+    subcontrol-origin: padding; subcontrol-position: right center; right: 6px; }}
+QPushButton:checked {{ background: {selected}; border-color: {accent}; color: {link}; }}
+QCheckBox::indicator {{ width: 16px; height: 16px; border: 1px solid {faint}; border-radius: 4px;
+    background: {surface}; }}
+QCheckBox::indicator:hover, QCheckBox::indicator:focus {{ border-color: {accent}; }}
+QCheckBox::indicator:checked {{ background: {accent}; border-color: {accent}; image: url("{icons}/check.svg"); }}
+QMenu::indicator {{ width: 15px; height: 15px; border: 1px solid {faint}; border-radius: 4px; margin-left: 6px;
+    background: {surface}; }}
+QMenu::indicator:checked {{ background: {accent}; border-color: {accent}; image: url("{icons}/check.svg"); }}
 QComboBox QAbstractItemView {{ background: {surface}; border: 1px solid {line_strong}; padding: 4px; outline: none;
     selection-background-color: {selected}; selection-color: {text}; }}
-QCheckBox {{ spacing: 8px; }}
+QCheckBox {{ spacing: 9px; color: {text}; }}
+QLineEdit#search {{ padding-left: 0; }}
 
 QTableView, QTreeView, QListView {{ background: {surface}; alternate-background-color: {raised}; border: none;
     outline: none; gridline-color: {line}; selection-background-color: {selected}; selection-color: {text}; }}
@@ -346,7 +371,7 @@ QMenu::icon {{ padding-left: 8px; }}
 
 QStatusBar {{ background: {surface}; border-top: 1px solid {line}; color: {muted}; }}
 QStatusBar::item {{ border: none; }}
-QStatusBar QLabel {{ color: {muted}; font-size: 12px; padding: 2px 8px; }}
+QStatusBar QLabel {{ color: {muted}; font-size: 12px; padding: 2px 4px; }}
 QProgressBar {{ background: {line}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; }}
 QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
 QSplitter::handle {{ background: {line}; }}

@@ -18,7 +18,7 @@ _TASK_COLUMNS = (
     Heading("status", "Status", 18),
     Heading("node", "Node", 12),
     Heading("run_time", "Run Time", 12, "right"),
-    Heading("started", "Start Time", 20),
+    Heading("started", "Start Time", 22),
     Heading("attempt", "Attempt", 9, "right"),
     Heading("error", "Error", 44),
 )

@@ -92,14 +92,14 @@ class DataTable(QWidget):
 
     def _lay_out(self, name: str) -> None:
         top = QHBoxLayout()
-        top.setContentsMargins(16, 10, 12, 8)
+        top.setContentsMargins(20, 12, 20, 8)
         top.addWidget(styled(QLabel(name), name="heading"))
         top.addSpacing(8)
         top.addWidget(self.words)
         top.addStretch()
         top.addWidget(self.download)
         bottom = QHBoxLayout()
-        bottom.setContentsMargins(12, 6, 12, 8)
+        bottom.setContentsMargins(20, 8, 20, 10)
         bottom.setSpacing(4)
         bottom.addWidget(self.rows_each)
         bottom.addStretch()
@@ -109,7 +109,10 @@ class DataTable(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(top)
-        layout.addWidget(self.view, 1)
+        middle = QHBoxLayout()
+        middle.setContentsMargins(10, 0, 10, 0)
+        middle.addWidget(self.view)
+        layout.addLayout(middle, 1)
         layout.addLayout(bottom)
 
     def change(self, table: TableInfo) -> None:

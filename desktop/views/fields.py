@@ -108,7 +108,10 @@ class Field(QWidget):
             right.addLayout(line)
         else:
             right.addWidget(self.control)
-        if description:
+        if description and isinstance(self.control, QCheckBox):
+            self.control.setText(description[:1].upper() + description[1:])
+            label.setContentsMargins(0, 2, 0, 0)
+        elif description:
             help_words = styled(QLabel(description[:1].upper() + description[1:], wordWrap=True), name="small")
             help_words.setTextFormat(Qt.TextFormat.PlainText)
             right.addWidget(help_words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QWidget
 
 from desktop import resources
@@ -89,6 +89,7 @@ class FilterBar(QWidget):
         self.creator = QComboBox()
         self.creator.setAccessibleName("Creator")
         self.creator.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.creator.setMinimumWidth(160)
         self.creator.addItem("Creator: everyone", "")
         self.creator.addItem(f"Creator: {me} (me)", me)
         self.origin = _Choice("Type", "all")
@@ -108,6 +109,7 @@ class FilterBar(QWidget):
         self.origin.chosen.connect(self._change)
         self.creator.activated.connect(self._change)
         self.clear_button.clicked.connect(self.clear)
+        self.text.setObjectName("search")
         self._lens = self.text.addAction(
             resources.icon("magnify", current().faint), QLineEdit.ActionPosition.LeadingPosition
         )
@@ -147,6 +149,3 @@ class FilterBar(QWidget):
             {one.value: one.title for one in Status},
             {one.value: (STATUS_ICONS[one], theme.status_colors(one)[0]) for one in Status},
         )
-        for button in (self.status, self.origin):
-            button.setIcon(resources.icon("chevron-down", current().muted))
-            button.setLayoutDirection(Qt.LayoutDirection.RightToLeft)

@@ -58,6 +58,24 @@ ACTION_WORDS: dict[Action, tuple[str, str]] = {
 }
 _BUTTONS = (Action.LOG, Action.TERMINATE)
 _KEYS = {Action.DETAILS: ("Return", "Enter"), Action.LOG: ("Ctrl+L",), Action.TERMINATE: ("Del",)}
+_WIDTHS = {
+    "name": 150,
+    "subject": 130,
+    "status": 132,
+    "run_time": 84,
+    "started": 154,
+    "created": 154,
+    "origin": 92,
+    "creator": 78,
+    "nodes": 66,
+    "backtest_type": 90,
+    "backtest_start": 182,
+    "data_type": 76,
+    "strategy_type": 84,
+}
+"""What a column needs, in pixels."""
+_SHARES = {"name": 5, "subject": 4, "status": 1, "creator": 2, "nodes": 2, "origin": 1, "data_type": 1}
+"""How columns share the room that is left."""
 _PAD = 10
 Index = QModelIndex | QPersistentModelIndex
 
@@ -218,11 +236,13 @@ class _Head(QHeaderView):
             return
         metrics = QFontMetrics(interface_font(12, QFont.Weight.Medium))
         actions = sum(metrics.horizontalAdvance(ACTION_WORDS[a][0]) + 34 for a in _BUTTONS) + 6
-        wishes = [max(h.width * 7.0, len(h.title) * 7.0 + 26) for h in self._headings[:-1]]
-        scale = max(0.7, (width - actions) / sum(wishes))
+        least = [max(_WIDTHS[h.key], metrics.horizontalAdvance(h.title) + 22) for h in self._headings[:-1]]
+        shares = [_SHARES.get(h.key, 0) for h in self._headings[:-1]]
+        spare = max(0, width - actions - sum(least)) / max(1, sum(shares))
         self._fitting = True
+        wishes = [int(wish + spare * share) for wish, share in zip(least, shares, strict=True)]
         for number, wish in enumerate(wishes):
-            self.resizeSection(number, int(wish * scale))
+            self.resizeSection(number, wish)
         self.resizeSection(len(wishes), actions)
         self._fitting = False
 

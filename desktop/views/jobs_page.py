@@ -10,7 +10,7 @@ from desktop import resources
 from desktop.bridge import Bridge
 from desktop.models.jobs import JobsModel
 from desktop.settings import Settings
-from desktop.theme import current, styled, theme
+from desktop.theme import current, rule, styled, theme
 from desktop.views.commands import Commands
 from desktop.views.details_page import DetailsPage
 from desktop.views.filter_bar import FilterBar
@@ -78,10 +78,7 @@ class JobsPage(QStackedWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(bar)
-        rule = styled(QWidget(), name="rule")
-        rule.setFixedHeight(1)
-        rule.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        layout.addWidget(rule)
+        layout.addWidget(rule())
         layout.addWidget(self.table, 1)
         return page
 

@@ -29,7 +29,7 @@ from desktop.bridge import Bridge
 from desktop.models.log import LogModel
 from desktop.models.rows import ROW
 from desktop.settings import Settings
-from desktop.theme import LOG_ROW_HEIGHT, current, level_color, monospaced, styled, theme
+from desktop.theme import LOG_ROW_HEIGHT, current, level_color, monospaced, rule, styled, theme
 from quarterdeck.client import Client
 from quarterdeck.job import Job, Level, LogLine, Stream, Task
 
@@ -50,7 +50,7 @@ class _Lines(QStyledItemDelegate):
         self._advance = QFontMetrics(self._font).horizontalAdvance("0")
 
     def text_left(self) -> int:
-        return _MARGIN + self._advance * (13 + (self._model.task_width + 2 if self._model.task_width else 0))
+        return _MARGIN + self._advance * (14 + (self._model.task_width + 2 if self._model.task_width else 0))
 
     def width(self, characters: int) -> int:
         return self.text_left() + self._advance * (characters + 2)
@@ -74,7 +74,7 @@ class _Lines(QStyledItemDelegate):
         left = rect.left() + _MARGIN
         painter.setPen(QColor(t.faint))
         painter.drawText(QRect(left, rect.top(), 200, rect.height()), middle, self._model.time_words(line))
-        left += self._advance * 13
+        left += self._advance * 14
         if self._model.task_width:
             painter.setPen(QColor(t.link if line.task_id is not None else t.faint))
             painter.drawText(QRect(left, rect.top(), 400, rect.height()), middle, self._model.task_words(line))
@@ -169,13 +169,11 @@ class LogView(QWidget):
         bar.addWidget(self.error)
         bar.addWidget(self.follow)
         bar.addWidget(self.save)
-        rule = styled(QWidget(), name="rule")
-        rule.setFixedHeight(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(bar)
-        layout.addWidget(rule)
+        layout.addWidget(rule())
         layout.addWidget(self.view, 1)
 
     def _connect(self) -> None:

@@ -33,7 +33,7 @@ from desktop.views.job_table import paint_status
 from desktop.views.log_view import LogView
 from quarterdeck.client import Client
 from quarterdeck.job import Details, TableInfo, Task
-from quarterdeck.kinds import Section
+from quarterdeck.kinds import KINDS, Section
 
 __all__ = ["SECTIONS", "SectionView"]
 
@@ -50,6 +50,8 @@ class SectionView(QWidget):
         self.rows = QVBoxLayout(self)
         self.rows.setContentsMargins(0, 0, 0, 0)
         self.rows.setSpacing(0)
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setObjectName("section")
 
     def show_details(self, details: Details) -> None:
         raise NotImplementedError
@@ -81,6 +83,7 @@ class Parameters(SectionView):
         self.tree.setAccessibleName(section.title)
         self.tree.header().setFixedHeight(30)
         self.tree.setColumnWidth(0, 260)
+        self.rows.setContentsMargins(10, 4, 10, 0)
         self.rows.addWidget(self.tree)
         self._shown: dict[str, Any] | None = None
 
@@ -90,7 +93,10 @@ class Parameters(SectionView):
         self._shown = details.params
         self.tree.clear()
         nested = False
-        for name, value in details.params.items():
+        model = next((one.params for one in KINDS if one.key == details.job.kind), None)
+        # the database keeps no order of names: the kind's own is the one people know
+        order = {name: place for place, name in enumerate(model.model_fields)} if model is not None else {}
+        for name, value in sorted(details.params.items(), key=lambda item: order.get(item[0], len(order))):
             nested = self._add(self.tree.invisibleRootItem(), name.replace("_", " ").capitalize(), value) or nested
         self.tree.setRootIsDecorated(nested)
         self.tree.expandAll()
@@ -168,7 +174,7 @@ class Template(SectionView):
         editor.setFont(monospaced(13))
         editor.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         lines = min(30, max(1, text.count("\n") + 1))
-        editor.setFixedHeight(lines * editor.fontMetrics().lineSpacing() + 36)
+        editor.setFixedHeight(int((lines + 0.4) * editor.fontMetrics().lineSpacing()) + 36)
         return editor
 
 
@@ -209,6 +215,7 @@ class Tasks(SectionView):
         for number, heading in enumerate(job.tasks.headings):
             self.view.setColumnWidth(number, int(heading.width * 7.4) + 12)
         self.view.horizontalHeader().setSectionResizeMode(len(job.tasks.headings) - 1, QHeaderView.ResizeMode.Stretch)
+        self.rows.setContentsMargins(10, 4, 10, 0)
         self.rows.addWidget(self.view)
         self._time = QTimer(self, interval=100)
         self._time.timeout.connect(self._tick)
@@ -245,7 +252,7 @@ class Tables(SectionView):
         self.nothing = styled(QLabel(alignment=Qt.AlignmentFlag.AlignCenter), name="muted")
         self.line = QWidget()
         line = QHBoxLayout(self.line)
-        line.setContentsMargins(16, 10, 16, 0)
+        line.setContentsMargins(20, 10, 20, 0)
         line.addWidget(styled(QLabel("Table"), name="muted"))
         line.addWidget(self.choice)
         line.addStretch()

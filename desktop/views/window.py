@@ -25,7 +25,7 @@ from desktop.bridge import Bridge, Listening
 from desktop.models.jobs import LiveJobs
 from desktop.notices import Notices
 from desktop.settings import Settings
-from desktop.theme import current, styled, theme
+from desktop.theme import current, rule, styled, theme
 from desktop.views.commands import Commands
 from desktop.views.jobs_page import JobsPage
 from quarterdeck.client import Client
@@ -150,12 +150,13 @@ class Window(QMainWindow):
         rows = QVBoxLayout(inside)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(0)
-        for part in (bar, self.banner):
+        for part in (bar, rule(), self.banner):
             rows.addWidget(part)
         rows.addWidget(self.stack, 1)
         self.setCentralWidget(inside)
         status = self.statusBar()
         status.setSizeGripEnabled(False)
+        status.setContentsMargins(8, 0, 8, 0)
         self.light = QLabel()
         role = "administrator" if self._client.me.admin else "user"
         self.who = QLabel(f"{self._client.me.login} ({role})  ·  {self._client.me.server}  ·  {self._profile}")
@@ -219,7 +220,7 @@ class Window(QMainWindow):
             button.setIconSize(QSize(20, 20))
         broken = not self.banner.isHidden()
         dot = resources.icon("circle-medium", t.bad if broken else t.good)
-        self.light.setPixmap(dot.pixmap(QSize(16, 16), self.devicePixelRatioF()))
+        self.light.setPixmap(dot.pixmap(QSize(18, 18), self.devicePixelRatioF()))
         self.light.setToolTip("not connected" if broken else "connected")
 
 
