@@ -202,7 +202,7 @@ class Node:
                         queues=["any", f"node:{self.name}", *(f"label:{one}" for one in self.labels)],
                         name=self.name,
                         concurrency=self.slots,
-                        fetch_job_polling_interval=2.0,
+                        fetch_job_polling_interval=1.0,
                         abort_job_polling_interval=1.0,
                         shutdown_graceful_timeout=0.0,
                         update_heartbeat_interval=_BEAT,

@@ -53,11 +53,17 @@ class Connector(PsycopgConnector):
         )
         self._host = host
         self._wake: Any = None
+        self._heard_count = 0
+        self._again: asyncio.Task[None] | None = None
 
     async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
         if query == _FETCH and not self._host.may_fetch():
             return {"id": None}
+        heard = self._heard_count
         found: dict[str, Any] = await super().execute_query_one_async(query, **arguments)
+        if query == _FETCH and found["id"] is None and self._heard_count != heard:
+            # the worker forgets now what it heard during the fetch, which may have been too early to see it
+            self._again = asyncio.get_running_loop().create_task(self.wake())
         return found
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
@@ -76,6 +82,7 @@ class Connector(PsycopgConnector):
 
     async def wake(self) -> None:
         """Let the worker look for work now."""
+        self._heard_count += 1
         if self._wake is not None:
             await self._wake(channel="", payload='{"type": "job_inserted", "job_id": 0}')
 
@@ -112,6 +119,7 @@ class Connector(PsycopgConnector):
         if not isinstance(message, dict) or type(message.get("job_id")) is not int:
             return
         if message.get("type") == "job_inserted":
+            self._heard_count += 1
             await on_notification(channel=channel, payload=payload)
         elif message.get("type") == "abort_job_requested":
             await self._abort_requested(message["job_id"])
