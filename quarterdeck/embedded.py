@@ -2,7 +2,7 @@
 
     data/                 `server.default_data()` unless named
       pg/, log/           the server's (see `quarterdeck.server`)
-      nodes/NAME/         a node's: start.log, agent.log, its scratch and buffers
+      nodes/NAME/         a node's: start.log, agent.log, node.json (slots, labels), scratch and buffers
 
 Nobody's password is kept in the folder. The superuser's and the nodes' are fresh at each start and live in memory only;
 the administrator's is in the keyring, under the profile.
@@ -43,6 +43,8 @@ DATABASE = "quarterdeck"
 _FIRST_NODE = "n1"
 _UP_WITHIN = 30.0
 _DOWN_WITHIN = 20.0
+
+_agents: list[subprocess.Popen[bytes]] = []  # those that this process started: they outlive it, it waits for none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +89,7 @@ def start(
     slots: int | None = None,
     said: Callable[[str], None] = lambda text: None,
 ) -> Cluster:
-    """Start the cluster of a folder with one node; what runs already is found, what is missing is made.
+    """Start the cluster of a folder with its nodes; what runs already is found, what is missing is made.
 
     `said` is told, in a few words, what is under way. The first start makes the database, its schema and an
     administrator named as the person signed in to this computer, and saves a profile for him.
@@ -107,10 +109,12 @@ def start(
         chosen = _prepare(started, profile_name, remarks)
     else:
         chosen = _known(started, profile_name)
-    running = {node.name: node for node in _nodes(folder)}
-    if running.get(_FIRST_NODE, NodeProcess(name=_FIRST_NODE, pid=None)).pid is None:
-        said("starting the node")
-        start_node(_FIRST_NODE, slots=slots or max(2, os.cpu_count() or 2), data=folder, chosen=chosen)
+    running = {node.name for node in _nodes(folder) if node.pid is not None}
+    wanted = {_FIRST_NODE: (slots or max(2, os.cpu_count() or 2), ())} | _remembered(folder)
+    for name, (count, labels) in wanted.items():
+        if name not in running:
+            said(f"starting node {name}")
+            start_node(name, slots=count, labels=labels, data=folder, chosen=chosen)
     return Cluster(
         data=folder, port=started.port, profile=chosen, nodes=_nodes(folder), created=created, said=tuple(remarks)
     )
@@ -126,7 +130,8 @@ def start_node(
 ) -> NodeProcess:
     """Start a node's agent on this computer as a process of its own, and wait until it takes tasks.
 
-    It gets its password through a pipe: a fresh one, which the profile's administrator sets.
+    It gets its password through a pipe: a fresh one, which the profile's administrator sets. The folder remembers the
+    node, so that the cluster's next start brings it along.
 
     Raises:
         Conflict: a node of that name runs here already, or it does not come up.
@@ -143,6 +148,7 @@ def start_node(
         since = session.now()
         process = _spawn(login, name, slots, labels, folder / "nodes")
         _await_up(session, name, since, process, folder / "nodes" / name / "start.log")
+    (folder / "nodes" / name / "node.json").write_text(json.dumps({"slots": slots, "labels": labels}), encoding="utf-8")
     return NodeProcess(name=name, pid=process.pid)
 
 
@@ -207,6 +213,15 @@ def _nodes(folder: Path) -> tuple[NodeProcess, ...]:
     if not nodes.is_dir():
         return ()
     return tuple(NodeProcess(name=one.name, pid=_agent_of(one)) for one in sorted(nodes.iterdir()) if one.is_dir())
+
+
+def _remembered(folder: Path) -> dict[str, tuple[int, tuple[str, ...]]]:
+    found: dict[str, tuple[int, tuple[str, ...]]] = {}
+    for file in sorted(folder.glob("nodes/*/node.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            found[file.parent.name] = (int(kept["slots"]), tuple(kept["labels"]))
+    return found
 
 
 def _agent_of(folder: Path) -> int | None:
@@ -331,6 +346,7 @@ def _spawn(login: Login, name: str, slots: int, labels: tuple[str, ...], nodes: 
             start_new_session=True,
             creationflags=0x00000208 if sys.platform == "win32" else 0,
         )
+    _agents[:] = [process, *(one for one in _agents if one.poll() is None)]
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(json.dumps(asked).encode() + b"\n")

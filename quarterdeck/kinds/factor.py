@@ -152,7 +152,7 @@ def run(context: Context, params: dict[str, Any]) -> None:
     """Compute one factor and write the table `factor` (time, symbol, value), sorted by time and symbol."""
     import logging
 
-    from quarterdeck.quant import expression
+    from quarterdeck.quant import expression, program
 
     log = logging.getLogger("factor")
     settings = Factor.model_validate(params)
@@ -171,28 +171,26 @@ def run(context: Context, params: dict[str, Any]) -> None:
         )
         _said(log, frame, settings)
         context.progress(0.3, "computing")
-        values = formula.evaluate(frame)
+        computed = formula.values(frame)
     else:
         frame = context.read(settings.table, end=end, symbols=settings.symbols)
         _said(log, frame, settings)
         context.progress(0.3, "computing")
-        values = expression.evaluate_code(settings.code or "", frame)
+        try:
+            computed = program.values_of_code(settings.code or "", frame)
+        except program.FactorCodeError as error:
+            log.error("%s", error.traceback)
+            raise
+    values = computed.frame
     if start is not None or end is not None:
         values = values.filter(_between(start, end))
     context.progress(0.9, "writing")
     context.write("factor", values)
-    dropped = frame.height - values.height
-    log.info(
-        "factor %s: %d values of %d symbols; %d rows have no value (too little history, no data, outside the period)",
-        settings.name,
-        values.height,
-        values["symbol"].n_unique(),
-        max(dropped, 0),
-    )
+    log.info("factor %s: %d values of %d symbols", settings.name, values.height, values["symbol"].n_unique())
+    if computed.dropped:
+        log.info("%d rows have no value: too little history, or nothing that is a number", computed.dropped)
     if not values.height:
-        raise Invalid(
-            f"factor '{settings.name}' has no value at all on table '{settings.table}': check period and windows"
-        )
+        raise Invalid(f"factor '{settings.name}' has no value at all on '{settings.table}': check period and windows")
 
 
 def _said(log: Any, frame: pl.DataFrame, settings: Factor) -> None:
