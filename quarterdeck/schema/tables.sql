@@ -84,7 +84,7 @@ create table qd.attempt (
   primary key (task_id, number)
 );
 
--- Up to 500 lines a row. `body` holds one line a text line: microseconds since the epoch, tab, stream (o e l x),
+-- Up to 500 lines a row. `body` holds one line a text line: microseconds since the epoch, tab, stream (o e l x) and
 -- level (d i w e), tab, text. `levels` counts debug, info, warning, error. `first_line` is the agent's own count of
 -- the attempt's lines, so that a chunk delivered twice is stored once; null in chunks that SQL functions write.
 create table qd.log_chunk (

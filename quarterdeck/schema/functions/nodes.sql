@@ -24,7 +24,7 @@ begin
   return v_name;
 end $$;
 
-create function qd.node_heartbeat(load real, memory_free bigint) returns text
+create function qd.node_heartbeat(load double precision, memory_free bigint) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare

@@ -100,7 +100,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- A tick of progress costs the task's row; the job's row, which wakes the desktops, at most once a second.
-create function qd.set_progress(task bigint, attempt integer, progress real, message text) returns void
+create function qd.set_progress(task bigint, attempt integer, progress double precision, message text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
