@@ -31,6 +31,7 @@ MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "null", "NULL", "Null", "NaN", "nan"
 """The cells that mean "no value" in a column of numbers, truth values or dates."""
 
 _CHUNK = 4 << 20
+_HEAD = 1 << 16
 _LONGEST_RECORD = 1 << 20
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -271,6 +272,9 @@ class DelimitedFile:
             except LookupError as error:
                 raise Invalid(f"{encoding} is not an encoding of text.", field="encoding") from error
             head = self._decode(head)
+        # a stream may give little at first: what is told from the beginning needs some of it
+        while len(head) < _HEAD and (more := self._more()):
+            head += more
         if self.encoding != "utf-8" or marked:
             self.notes.append(f"encoding {self.encoding}" + (", with a byte order mark" if marked else ""))
         if b"\0" in head[:65536]:

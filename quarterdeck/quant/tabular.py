@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
@@ -120,14 +121,14 @@ class ExcelSheet:
             reader = fastexcel.read_excel(path)
             names = reader.sheet_names
             chosen = _sheet(sheet, names, label)
-            batch, errors = reader.load_sheet(
-                chosen, header_row=None, skip_rows=0, dtypes="string"
-            ).to_arrow_with_errors()
+            sheet_as = partial(reader.load_sheet, chosen, header_row=None, skip_rows=0)
+            batch, errors = sheet_as(dtypes="string").to_arrow_with_errors()
+            numbers, _ = sheet_as(dtypes="float").to_arrow_with_errors()
         except (OSError, fastexcel.FastExcelError) as error:
             raise Invalid(f"{label} can't be read as a workbook ({_first_line(error)}).", field="path") from error
         if len(names) > 1:
             self.notes.append(f"sheet {chosen} of {len(names)}")
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [_exact(texts, floats) for texts, floats in zip(batch.columns, numbers.columns, strict=True)]
         for cell in errors.errors if errors is not None else ():
             row, column = cell.position
             found = re.search(r"Error\((\w+)\)", cell.detail)
@@ -233,6 +234,16 @@ class QueryAnswer:
     def close(self) -> None:
         self._connection.close()
         self._engine.dispose()
+
+
+def _exact(texts: pa.Array, floats: pa.Array) -> list[str | None]:
+    """Cells as text. The reader rounds numbers to nine decimals when it makes text of them: those are put right."""
+    rough = pl.Series(values=pl.from_arrow(texts.cast(pa.string())))
+    stored = pl.Series(values=pl.from_arrow(floats.cast(pa.float64())))
+    cells: list[str | None] = rough.to_list()
+    for row in (rough.cast(pl.Float64, strict=False) != stored).fill_null(False).arg_true().to_list():
+        cells[row] = repr(stored[row])
+    return cells
 
 
 def _array(values: Sequence[Any]) -> pa.Array:

@@ -333,6 +333,7 @@ def test_kinds_of_other_columns(read: Any) -> None:
 def test_kinds_are_kept_after_the_sample(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample says whole numbers; later fractions, codes and words are refused, not rounded."""
     monkeypatch.setattr(delimited, "_CHUNK", 256)
+    monkeypatch.setattr(delimited, "_HEAD", 64)
     days = [f"2024-{m:02}-{d:02}" for m in range(1, 4) for d in range(1, 29)]
     lines = [f"A,{day},{i}" for i, day in enumerate(days)]
     lines[70] = lines[70].rsplit(",", 1)[0] + ",70.5"
@@ -520,6 +521,7 @@ def test_kinds_of_several_files_are_joined(tmp_path: Path) -> None:
 def test_lines_are_right_across_chunks(read: Any, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     """Records with line feeds, blank lines and faults at every place of a chunk's border."""
     monkeypatch.setattr(delimited, "_CHUNK", chunk)
+    monkeypatch.setattr(delimited, "_HEAD", 64)
     lines, physical, wanted = [], 2, []
     for i in range(300):
         kind = i % 5

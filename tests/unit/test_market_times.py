@@ -71,7 +71,7 @@ def test_forms_that_are_found(text: str, title: str, wanted: datetime) -> None:
     ],
 )
 def test_forms_that_may_be_two_are_asked_for(texts: tuple[str, ...]) -> None:
-    with pytest.raises(Invalid, match="may be read as .* or .*: give time_format") as caught:
+    with pytest.raises(Invalid, match=r"may be read as .* or .*: give time_format") as caught:
         read_as(*texts)
     assert caught.value.field == "time_format"
 
