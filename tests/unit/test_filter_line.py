@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 
 import pytest
@@ -116,7 +117,5 @@ def test_composing_and_parsing_are_inverse(chosen: Filter) -> None:
 @example('status:"')
 @example('-"":')
 def test_any_text_is_a_filter_or_one_sentence(line: str) -> None:
-    try:
-        parse(line, me="alice", now=NOW)
-    except Invalid as error:
-        assert str(error)
+    with contextlib.suppress(Invalid):
+        assert isinstance(parse(line, me="alice", now=NOW), Filter)
