@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli import cluster, jobs, tables
+from quarterdeck.cli import cluster, jobs, tables, window
 from quarterdeck.cli.output import Choice, fail
 from quarterdeck.errors import QuarterdeckError
 
@@ -35,6 +35,7 @@ app = typer.Typer(
 jobs.add_to(app)
 tables.add_to(app)
 cluster.add_to(app)
+window.add_to(app)
 
 
 def _version(wanted: bool) -> None:
@@ -60,19 +61,6 @@ def root(
 ) -> None:
     """Options before the command."""
     context.obj = Choice(profile)
-
-
-@app.command()
-def desktop(context: typer.Context) -> None:
-    """Open the desktop."""
-    import importlib
-
-    try:
-        window = importlib.import_module("desktop.app")
-    except ImportError as error:
-        fail(f"the desktop can't be opened: {error}; it needs the extra 'desktop' (pip install 'quarterdeck[desktop]')")
-        raise typer.Exit(1) from None
-    raise typer.Exit(int(window.main(context.obj.profile)))
 
 
 def main(arguments: list[str] | None = None) -> int:
