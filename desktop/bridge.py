@@ -133,17 +133,19 @@ class Listening(QObject):
 class Bridge(QObject):
     """Coroutines for the window: started by slots, bound to an owner, their client calls in threads."""
 
+    PATIENCE = 1.0
+
     def __init__(self, on_error: Callable[[BaseException], None], *, threads: int = 4) -> None:
         super().__init__()
         self._on_error = on_error
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._threads = threads
         self._tasks: set[asyncio.Task[Any]] = set()
         self._latest: dict[tuple[int, str], asyncio.Task[Any]] = {}
         self._sources: list[Source] = []
         self._closed = False
-        for number in range(threads):
-            _Worker(self._calls, number).start()
+        self._workers = [_Worker(self._calls, number) for number in range(threads)]
+        for worker in self._workers:
+            worker.start()
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """`function(*args, **kwargs)` in a thread of the pool; its result or its exception.
@@ -224,7 +226,7 @@ class Bridge(QObject):
         return listening
 
     async def close(self) -> None:
-        """Stop listening, cancel all coroutines and wait for them. Calls still running in threads are let go."""
+        """Stop listening, cancel all coroutines and wait for them; calls that run on are let go after a moment."""
         self._closed = True
         for source in self._sources:
             future = self.call(source.stop)
@@ -238,8 +240,11 @@ class Bridge(QObject):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for _ in range(self._threads):
+        for _ in self._workers:
             self._calls.put(None)
+        deadline = time.monotonic() + self.PATIENCE
+        while any(worker.is_alive() for worker in self._workers) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
 
 
 def run(application: QCoreApplication, main: Callable[[], Coroutine[Any, Any, int]]) -> int:

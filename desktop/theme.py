@@ -325,7 +325,7 @@ QPlainTextEdit#code {{ background: {surface}; border: 1px solid {line}; border-r
 QComboBox {{ padding-right: 22px; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px; }}
-QPushButton#choice {{ text-align: left; padding-right: 26px; }}
+QPushButton#choice {{ text-align: left; padding: 5px 28px 5px 10px; }}
 QPushButton#choice::menu-indicator {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px;
     subcontrol-origin: padding; subcontrol-position: right center; right: 6px; }}
 QPushButton:checked {{ background: {selected}; border-color: {accent}; color: {link}; }}

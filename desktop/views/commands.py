@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from desktop.bridge import Bridge
 from desktop.notices import Notices
@@ -66,7 +66,9 @@ class Commands(QObject):
         window.activateWindow()
 
     def close_all(self) -> None:
-        """Close the windows that were opened from here."""
+        """Close the windows that were opened from here, and what hangs open of a menu."""
+        while (popup := QApplication.activePopupWidget()) is not None:
+            popup.close()
         for window in list(self.logs.values()):
             window.close()
         for form in list(self.forms):

@@ -69,7 +69,6 @@ class DataTable(QWidget):
         self.page = TablePage(table, client, bridge, self)
         self.view = plain_table(f"Table {table.name}")
         self.view.setModel(self.page.model)
-        self.view.horizontalHeader().setStretchLastSection(len(table.columns) < 7)
         for number, heading in enumerate(self.page.model.headings):
             self.view.setColumnWidth(number, int(heading.width * 7.4) + 22)
         self.words = styled(QLabel(), name="small")

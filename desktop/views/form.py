@@ -105,7 +105,8 @@ class FormDialog(QDialog):
             if field.advanced:
                 rows.addWidget(field)
         rows.addStretch()
-        inside = QWidget()
+        inside = styled(QWidget(), "section")
+        inside.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         inside.setLayout(rows)
         area = QScrollArea(widgetResizable=True)
         area.setWidget(inside)

@@ -115,6 +115,8 @@ class JobsPage(QStackedWidget):
 
     def showEvent(self, event: object) -> None:
         super().showEvent(event)  # type: ignore[arg-type]
+        if self.details is None:
+            self.table.setFocus()
         if self._stale:
             self._freshen()
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PySide6.QtCore import QPersistentModelIndex, Qt
 from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
-from PySide6.QtCore import QPersistentModelIndex, Qt
 
 from desktop.models.rows import ROW, Heading, RowsModel
 
@@ -39,12 +38,6 @@ def keys(model: RowsModel[Thing]) -> list[int | None]:
 def things(size: int = 14) -> st.SearchStrategy[list[Thing]]:
     thing = st.builds(Thing, st.integers(0, 20), st.sampled_from(["", "a", "b"]))
     return st.lists(thing, max_size=size, unique_by=lambda t: t.key)
-
-
-@pytest.fixture
-def tester(qtmodeltester: ModelTester) -> Iterator[ModelTester]:
-    qtmodeltester.data_display_may_return_none = True
-    yield qtmodeltester
 
 
 @pytest.mark.spec("M7")
