@@ -75,7 +75,7 @@ def test_a_factor_over_imported_prices_equals_pandas(quarterdeck: Run, prices: p
 
     ticker, date = prices.columns[:2]
     expected = prices.sort_values([ticker, date])
-    expected["value"] = expected.groupby(ticker)["close"].pct_change(20)
+    expected["value"] = expected.groupby(ticker)["Close"].pct_change(20)
     expected = expected.dropna(subset="value").sort_values([date, ticker])
     assert len(found) == len(expected) > 10_000
     assert found["symbol"].tolist() == expected[ticker].tolist()
