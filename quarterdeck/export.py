@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import itertools
 import json
 import math
 import secrets
@@ -63,10 +64,12 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         Invalid: there can't be such a file.
     """
-    if path.is_dir():
-        raise Invalid(f"{path} is a folder: name a file in it", field="path")
-    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    if "\0" in str(path):
+        raise Invalid("a file's name can't contain a NUL character", field="path")
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     try:
+        if path.is_dir():
+            raise Invalid(f"{path} is a folder: name a file in it", field="path")
         try:
             part.touch(exist_ok=False)
             yield part
@@ -75,7 +78,7 @@ def replaced(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        if not path.parent.is_dir():
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
             raise Invalid(f"{path} can't be written: there is no folder {path.parent}", field="path") from None
         raise Invalid(f"{path} can't be written: {error.strerror or error}", field="path") from None
 
@@ -92,39 +95,33 @@ def _write_parquet(part: Path, name: str, schema: pa.Schema, blocks: Iterable[pa
 
 
 def _write_csv(part: Path, name: str, schema: pa.Schema, blocks: Iterable[pa.Table], at_most: int) -> int:
-    import pyarrow.csv as csv
+    import polars as pl
 
-    flat = pa.schema([pa.field(field.name, _flat_type(field.type)) for field in schema])
     rows = 0
-    with csv.CSVWriter(part, flat) as writer:
-        for block in blocks:
-            writer.write_table(pa.table([_flat(column) for column in block.columns], schema=flat))
+    with part.open("wb") as file:
+        for block in itertools.chain([schema.empty_table()], blocks):  # the first writes the heading
+            columns = [_csv_series(pl, name, column) for name, column in zip(schema.names, block.columns, strict=True)]
+            heading = file.tell() == 0
+            pl.DataFrame(columns).write_csv(file, include_header=heading, date_format="%Y-%m-%d")
             rows += block.num_rows
     return rows
 
 
-def _flat_type(kind: pa.DataType) -> pa.DataType:
+def _csv_series(pl: Any, name: str, column: pa.ChunkedArray) -> Any:
+    """A column as text where CSV has no form for it: times as ISO 8601 (UTC with Z), lists and groups as JSON."""
+    kind = column.type
     if pa.types.is_dictionary(kind):
-        return _flat_type(kind.value_type)
-    if (
-        pa.types.is_nested(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_duration(kind)
-    ):
-        return pa.string()
-    if pa.types.is_string_view(kind):
-        return pa.large_string()
-    return kind
-
-
-def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = _flat_type(column.type)
-    if kind == column.type:
-        return column
-    if pa.types.is_string(kind) and not pa.types.is_dictionary(column.type):
-        return pa.chunked_array([pa.array([_text(value) for value in column.to_pylist()], pa.string())])
-    return column.cast(kind)
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_timestamp(kind):
+        zone = "" if kind.tz is None else "Z"
+        utc = column.cast(pa.timestamp(kind.unit, None if kind.tz is None else "UTC"))
+        return pl.Series(name, utc).dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return pl.Series(name, [_text(value) for value in column.to_pylist()], dtype=pl.String)
+    if pa.types.is_null(kind):
+        return pl.Series(name, [None] * len(column), dtype=pl.String)
+    return pl.Series(name, column)
 
 
 def _text(value: Any) -> str | None:

@@ -398,11 +398,10 @@ def _sorted(table: pa.Table, sort: By) -> pa.Table:
     column = table.column(sort.column)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    try:  # a stable sort
+    try:  # a stable sort, with nulls at the end
         indices = pc.sort_indices(
             pa.table({"key": column.combine_chunks()}),
             sort_keys=[("key", "descending" if sort.descending else "ascending")],
-            null_placement="at_end",
         )
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, TypeError):
         raise Invalid(f"rows can't be sorted by '{sort.column}': it holds {column.type}", field="sort") from None

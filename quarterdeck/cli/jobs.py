@@ -396,7 +396,7 @@ def _show(details: Details, now: dt.datetime) -> None:
         "Waiting": details.waiting,
         "Error": details.error,
         "Terminated By": details.terminated_by or "",
-        "Progress": "" if job.progress is None else f"{job.progress:.0%} {job.message}",
+        "Progress": "" if job.progress is None or job.status in ENDED else f"{job.progress:.0%} {job.message}",
         "Run Time": duration_text(run_time(job, now)),
         "Created": time_text(job.created),
         "Started": time_text(job.started),

@@ -177,13 +177,13 @@ def test_tables_are_described(database: Database, alice: Client) -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "match"),
     [
-        (lambda client, id: client.page(10**15), NotFound, "there is no table 1000000000000000 that you may see"),
-        (lambda client, id: client.page([]), NotFound, "there is no table"),
-        (lambda client, id: client.page(id, offset=-1), Invalid, "begins at 0"),
-        (lambda client, id: client.page(id, sort=By("nmae")), Invalid, "no column 'nmae'; did you mean 'name'"),
-        (lambda client, id: client.page(id, sort=By("parts")), Invalid, "can't be sorted by 'parts'"),
-        (lambda client, id: client.page(id, symbols=["A"]), Invalid, "no column 'symbol'"),
-        (lambda client, id: client.frame(id, start=START), Invalid, "no column 'time' of times"),
+        (lambda client, table: client.page(10**15), NotFound, "there is no table 1000000000000000 that you may see"),
+        (lambda client, table: client.page([]), NotFound, "there is no table"),
+        (lambda client, table: client.page(table, offset=-1), Invalid, "begins at 0"),
+        (lambda client, table: client.page(table, sort=By("nmae")), Invalid, "no column 'nmae'; did you mean 'name'"),
+        (lambda client, table: client.page(table, sort=By("parts")), Invalid, "can't be sorted by 'parts'"),
+        (lambda client, table: client.page(table, symbols=["A"]), Invalid, "no column 'symbol'"),
+        (lambda client, table: client.frame(table, start=START), Invalid, "no column 'time' of times"),
     ],
 )
 @pytest.mark.spec("G4")
@@ -214,7 +214,7 @@ def every_type() -> pa.Table:
             "time": pa.array(
                 [START, None, dt.datetime(1850, 1, 1, tzinfo=UTC)], pa.timestamp("ns", "America/New_York")
             ),
-            "naive": pa.array([dt.datetime(2026, 1, 5, 9, 30, 0, 250_000), None, None], pa.timestamp("ms")),
+            "naive": pa.array([1_767_605_400_250, None, None], pa.timestamp("ms")),
             "day": pa.array([dt.date(2026, 1, 5), None, dt.date(1899, 12, 31)]),
             "text": ['comma, "quote"\nline', None, "=1+1"],
             "side": pa.array(["buy", None, "sell"]).dictionary_encode(),
@@ -256,7 +256,9 @@ def test_every_type_can_be_exported(database: Database, alice: Client, tmp_path:
     _, ids = write(database, {"types": (table, 2)})
     for ending in ("csv", "parquet", "xlsx"):
         assert alice.export(ids["types"], tmp_path / f"types.{ending}") == 3
-    assert pq.read_table(tmp_path / "types.parquet").equals(table)
+    stored = pq.read_table(tmp_path / "types.parquet")
+    assert stored.schema.equals(table.schema)
+    assert pl.DataFrame(stored).equals(pl.DataFrame(table))  # not-a-number equals itself there
     csv = pl.read_csv(tmp_path / "types.csv", infer_schema=False)
     assert csv["text"].to_list() == ['comma, "quote"\nline', None, "=1+1"]
     assert csv["whole"].to_list() == [str(2**60), None, "-1"]
@@ -280,8 +282,8 @@ def test_every_type_can_be_exported(database: Database, alice: Client, tmp_path:
         ("orders", "has no ending"),
         ("none/orders.csv", "there is no folder"),
         ("folder.csv", "is a folder"),
-        ("x" * 300 + ".csv", "can't be written: File name too long"),
-        ("nul\0.csv", "can't be written"),
+        ("x" * 300 + ".csv", "File name too long"),
+        ("nul\0.csv", "can't contain a NUL"),
     ],
 )
 def test_a_file_that_can_not_be_is_said(
