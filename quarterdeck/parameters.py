@@ -98,7 +98,8 @@ def _names(model: type[BaseModel]) -> list[str]:
 
 def _sentence(error: ValidationError, model: type[BaseModel]) -> Invalid:
     first = error.errors(include_url=False)[0]
-    path, inside = _place(first["loc"], model)
+    unknown = first["type"] == "extra_forbidden"
+    path, inside = _place(first["loc"][:-1] if unknown else first["loc"], model)
     top = str(first["loc"][0]) if first["loc"] else None
     match first["type"]:
         case "extra_forbidden":
@@ -139,7 +140,7 @@ def _place(loc: Sequence[int | str], model: type[BaseModel]) -> tuple[str, list[
 
 def _member(holder: Any, item: int | str) -> list[Any]:
     if isinstance(holder, type) and issubclass(holder, BaseModel):
-        return [field.annotation for name, field in holder.model_fields.items() if item in (name, field.alias)]
+        return [field.annotation for name, field in holder.model_fields.items() if item == (field.alias or name)]
     arguments = get_args(holder)
     origin = get_origin(holder)
     if origin is dict and isinstance(item, str):
