@@ -8,11 +8,13 @@ inside a coroutine would leave every other coroutine hanging.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer, Signal
@@ -23,7 +25,7 @@ from quarterdeck.errors import Conflict
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QDialog
 
-__all__ = ["Bridge", "Listening", "Source", "closing", "run", "watch"]
+__all__ = ["Bridge", "Listening", "Source", "closing", "collecting", "run", "watch"]
 
 T = TypeVar("T")
 _Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
@@ -56,6 +58,8 @@ class _Worker(threading.Thread):
                 loop.call_soon_threadsafe(_settle, future, *outcome)
             except RuntimeError:  # the loop closed meanwhile: nobody waits any more
                 return
+            # an idle thread holds nothing: the last reference to an object of Qt must not go here
+            del item, loop, future, function, outcome
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -247,12 +251,39 @@ class Bridge(QObject):
             await asyncio.sleep(0.01)
 
 
+@contextlib.contextmanager
+def collecting() -> Iterator[None]:
+    """Garbage is collected in this thread only, between events.
+
+    Python collects wherever a threshold is passed; an object of Qt that a worker thread destroys leaves its timers
+    behind, and the program crashes when they fire.
+    """
+    timer = QTimer(interval=250)
+
+    def collect() -> None:
+        for generation in (2, 1, 0):
+            if gc.get_count()[generation] > gc.get_threshold()[generation]:
+                gc.collect(generation)
+                return
+
+    timer.timeout.connect(collect)
+    gc.disable()
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.stop()
+        gc.collect()
+        gc.enable()
+
+
 def run(application: QCoreApplication, main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run the application around `main()` until it returns the exit code."""
-    with asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner:
-        code = runner.run(main())
-    # widgets that wait for deletion go now, while the application still lives
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    with collecting():
+        with asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner:
+            code = runner.run(main())
+        # widgets that wait for deletion go now, while the application still lives
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return code
 
 

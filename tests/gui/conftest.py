@@ -18,7 +18,7 @@ from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
 
 from desktop import app, theme
-from desktop.bridge import Bridge
+from desktop.bridge import Bridge, collecting
 from desktop.notices import Notices
 from desktop.settings import Settings
 from desktop.views.window import Window
@@ -53,13 +53,15 @@ def loop(qapp: QApplication) -> Iterator[asyncio.AbstractEventLoop]:
     """asyncio's loop on Qt's: coroutines run whenever qtbot waits."""
     app.application()
     theme.apply(qapp, "light")
-    loop = QEventLoop(qapp)
-    asyncio._set_running_loop(loop)
-    try:
-        yield loop
-    finally:
-        asyncio._set_running_loop(None)
-        loop.close()
+    with collecting():
+        loop = QEventLoop(qapp)
+        asyncio._set_running_loop(loop)
+        try:
+            yield loop
+        finally:
+            asyncio._set_running_loop(None)
+            loop.close()
+            QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture

@@ -255,6 +255,10 @@ def test_keys_open_details_and_log_and_ask_to_terminate(qtbot: QtBot, database: 
     qtbot.keyClick(page.table, Qt.Key.Key_Delete)
     qtbot.waitUntil(lambda: len(shown.commands.questions) == 1)
     shown.commands.questions[0].reject()
+    qtbot.waitUntil(lambda: not shown.commands.questions)
+    shown.activateWindow()
+    page.table.setFocus()
+    qtbot.waitUntil(page.table.hasFocus)
     qtbot.keyClick(page.table, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: page.details is not None)
 
