@@ -65,7 +65,8 @@ begin
     exception when duplicate_object or unique_violation then null;
     end;
   end loop;
-  for v in select * from (values ('qd_user', true), ('qd_admin', true), ('qd_node', true), ('pg_signal_backend', false))
+  for v in select * from (values ('qd_user', true), ('qd_admin', true), ('qd_node', true), ('pg_signal_backend', false),
+                              ('pg_read_all_stats', false))
              as r(name, admin)
   loop
     if not exists (select from pg_auth_members as m

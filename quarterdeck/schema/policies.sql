@@ -73,3 +73,4 @@ grant execute on function qd.register_node, qd.node_heartbeat, qd.unregister_nod
   qd.start_task, qd.task_process, qd.write_log, qd.set_progress, qd.open_table, qd.write_block, qd.close_table, qd.end_task,
   qd.reap, qd.task_dataset, qd.task_result, qd.task_blocks to qd_node;
 grant execute on function qd.note_account, qd.note_node, qd.note_draining to qd_accounts;
+grant execute on function qd.close_idle_sessions to qd_owner;

@@ -140,6 +140,7 @@ GRANTS = (
     | {f"qd_node: EXECUTE on queue.procrastinate_{name}()" for name in _QUEUE_CALLED_BY_NODES}
     | {f"qd_node: SELECT on queue.procrastinate_jobs.{c}" for c in ("id", "status", "abort_requested", "queue_name")}
     | {f"qd_accounts: EXECUTE on qd.{name}()" for name in ("note_account", "note_node", "note_draining")}
+    | {"qd_owner: EXECUTE on qd.close_idle_sessions()"}
     | {f"qd_owner: EXECUTE on queue.{name}()" for name in (
         "procrastinate_defer_jobs_v1", "procrastinate_cancel_job_v1", "channel")}
     | {f"qd_owner: {right} on queue.procrastinate_jobs" for right in ("SELECT", "DELETE", "UPDATE")}

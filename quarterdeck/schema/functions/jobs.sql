@@ -40,6 +40,10 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_job qd.job;
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'Jobs are changed in read committed transactions only: an older snapshot hides what just ended.'
+      using errcode = 'QD002';
+  end if;
   select j.* into v_job from qd.job as j
    where j.id = lock_job.job and (j.creator = session_user::text or j.is_public or qd.is_admin());
   if found then
@@ -159,15 +163,18 @@ begin
     raise exception 'A backtest is historical or real-time, not ''%''.', left(facts ->> 'backtest_type', 60)
       using errcode = 'QD003', column = 'backtest_type';
   end if;
-  if length(facts ->> 'data_type') > 100 or length(facts ->> 'strategy_type') > 100 then
-    raise exception 'The data type and the strategy type may have at most 100 characters each.'
+  if length(facts ->> 'data_type') > 40 or length(facts ->> 'strategy_type') > 40 then
+    raise exception 'The data type and the strategy type may have at most 40 characters each.'
       using errcode = 'QD003', column = 'data_type';
   end if;
   perform qd.check_tasks(tasks);
 
   insert into qd.job (kind, name, subject, creator, is_public, origin, workflow_id, rerun_of, backtest_type,
                       backtest_start, backtest_end, data_type, strategy_type)
-  values (insert_job.kind, v_name, coalesce(facts ->> 'subject', ''), insert_job.creator,
+  values (insert_job.kind, v_name,
+          -- a batch's many factors: the list shows the first ones, the parameters all
+          case when length(facts ->> 'subject') > 200 then left(facts ->> 'subject', 199) || '…'
+               else coalesce(facts ->> 'subject', '') end, insert_job.creator,
           coalesce((facts ->> 'public')::boolean, false),
           case when insert_job.workflow_id is not null then 'workflow' when insert_job.rerun_of is not null then 'rerun'
                else coalesce(facts ->> 'origin', 'single') end,

@@ -13,6 +13,47 @@ begin
             || left(translate(line, E'\n\r\x0b\f\u0085\u2028\u2029', '       '), 4000));
 end $$;
 
+-- The marks, bounds and counts of a chunk are taken from its body, whatever its writer says.
+create function qd.mark_lines() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_count bigint;
+  v_first bigint;
+  v_last bigint;
+  v_levels integer[];
+  v_short bytea;
+  v_long bytea;
+begin
+  new.marks := null;
+  with line as materialized (
+    select split_part(x.l, E'\t', 1)::bigint as at, strpos('diwe', substr(split_part(x.l, E'\t', 2), 2, 1)) - 1 as level, x.n
+      from unnest(string_to_array(new.body, E'\n')) with ordinality as x(l, n)),
+  bound as materialized (
+    select count(*) as lines, min(l.at) as first, max(l.at) as last, min(l.level) as lowest from line as l)
+  select b.lines, b.first, b.last,
+         case when b.last - b.first < 500000000
+              then string_agg(int4send((l.at - b.first)::integer * 4 + l.level), '' order by l.n) end,
+         case when b.last - b.first >= 500000000
+              then string_agg(int8send((l.at - b.first) * 4 + l.level), '' order by l.n) end,
+         array[count(*) filter (where l.level = 0), count(*) filter (where l.level = 1),
+               count(*) filter (where l.level = 2), count(*) filter (where l.level = 3)]
+    into v_count, v_first, v_last, v_short, v_long, v_levels
+    from line as l cross join bound as b where b.lowest >= 0
+   group by b.lines, b.first, b.last;
+  if v_count = new.lines then
+    new.marks := coalesce(v_short, v_long);
+    new.levels := v_levels;
+    new.time_min := timestamptz '1970-01-01 00:00+00' + v_first * interval '1 microsecond';
+    new.time_max := timestamptz '1970-01-01 00:00+00' + v_last * interval '1 microsecond';
+  end if;
+  return new;
+exception when data_exception then
+  -- not of the form that readers know; they say so when they come to it
+  return new;
+end $$;
+
+create trigger marks before insert on qd.log_chunk for each row execute function qd.mark_lines();
+
 create function qd.write_log(task bigint, attempt integer, first_line bigint[], lines integer[], time_min timestamptz[],
                              time_max timestamptz[], levels integer[], body text[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -16,6 +16,7 @@ create function qd.stamp_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   new.changed := pg_current_xact_id();
+  new.node_names := left(array_to_string(new.nodes, ','), 60);
   return new;
 end $$;
 

@@ -255,6 +255,7 @@ begin
   if seconds is null or (seconds between 1 and 86400) is not true then
     raise exception 'A node is lost after 1 to 86,400 seconds of silence, not %.', seconds using errcode = 'QD003';
   end if;
+  perform qd.close_idle_sessions();
   update qd.node as n set state = 'lost'
    where n.name in (select s.name from qd.node as s
                      where s.state in ('up', 'draining') and (s.heartbeat is null or s.heartbeat < v_since)
