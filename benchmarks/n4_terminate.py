@@ -3,7 +3,7 @@
     python -m benchmarks.n4_terminate [--runs 100]
 
 Each job has a process, a child and a daemon (forked twice, in a session of its own), all of which ignore SIGTERM.
-Measured from before the call of terminate_job until the last of the three is gone or a zombie, and until the job says so.
+Measured from before the call of terminate_job until the last of them is gone or a zombie, and until the job says so.
 """
 
 from __future__ import annotations

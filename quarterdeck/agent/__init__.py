@@ -24,12 +24,13 @@ def run(
     data: Path | None = None,
     *,
     runs: Mapping[str, str] | None = None,
+    spool_limit: int = 256 << 20,
 ) -> None:
     """Be the node `name` until SIGTERM or SIGINT.
 
     `login` is the node's own (`node_NAME`). `data` holds a folder for each node of this machine: its log, its lock,
     what its tasks write. `runs` maps a kind to the dotted name `module:function` of its run; by default the
-    product's kinds.
+    product's kinds. `spool_limit`: bytes that an attempt may have waiting on disk before it is held up.
 
     Raises:
         Conflict: a node of that name runs already on this machine.
@@ -47,4 +48,4 @@ def run(
         from quarterdeck.kinds import KINDS
 
         runs = {kind.key: kind.run for kind in KINDS if kind.run}
-    Node(login, name, slots, labels, data, runs=runs).run()
+    Node(login, name, slots, labels, data, runs=runs, spool_limit=spool_limit).run()

@@ -44,7 +44,6 @@ _REAP_EVERY = 3
 _FIRST_ANSWER = 60.0
 _GRACE = 2.0
 _LAST_DELIVERY = 5.0
-_SPOOL_LIMIT = 256 << 20
 _BACK_OFF = (0.2, 0.5, 1.0, 2.0)
 
 
@@ -60,7 +59,7 @@ class Node:
         data: Path,
         *,
         runs: Mapping[str, str],
-        spool_limit: int = _SPOOL_LIMIT,
+        spool_limit: int,
     ) -> None:
         self.name = name
         self.slots = slots

@@ -1,4 +1,6 @@
-"""Runs that the tests' nodes execute: the kind `factor` is mapped to `run`, the task's parameter `do` names the rest."""
+"""Runs that the tests' nodes execute: the kind `factor` is mapped to `run`, whose parameter `do` names one of them."""
+
+# ruff: noqa: T201, PTH109, PTH110, PTH114, PTH115, PTH123, PTH208, UP031
 
 from __future__ import annotations
 
@@ -114,7 +116,6 @@ if len(sys.argv) > 1:
     os.setsid()
     if os.fork():
         os._exit(0)
-    os.setsid() if False else None
 print(os.getpid(), flush=True)
 os.close(1)
 time.sleep(600)
@@ -225,7 +226,7 @@ def read(context: Context, params: dict[str, Any]) -> None:
     frame = context.read(params["name"], columns=["time", "symbol", "close"], start=start, symbols=["A", "C"])
     batches = pa.Table.from_batches(list(context.read_batches(params["name"], columns=["close"])))
     print(json.dumps({"rows": frame.height, "first": frame["close"][0], "sum": frame["close"].sum()}))
-    print(json.dumps({"all": batches.num_rows, "sum": pl.from_arrow(batches)["close"].sum()}))
+    print(json.dumps({"all": batches.num_rows, "sum": sum(batches.column("close").to_pylist())}))
 
 
 def result(context: Context, params: dict[str, Any]) -> None:
@@ -239,3 +240,31 @@ def gigabyte(context: Context, params: dict[str, Any]) -> None:
     _say(params, os.getpid())
     for _ in range(params["blocks"]):
         os.write(1, block.encode())
+
+
+def chatter(context: Context, params: dict[str, Any]) -> None:
+    """A line every twentieth of a second, and at the end a table with a row for each."""
+    _say(params, os.getpid())
+    end, number = time.monotonic() + params["seconds"], 0
+    while time.monotonic() < end:
+        print(f"word {number}")
+        number += 1
+        time.sleep(0.05)
+    context.write("factor", _prices(number))
+
+
+def babble(context: Context, params: dict[str, Any]) -> None:
+    os.write(4, b"this is not a record, but long enough to be taken for one")
+    time.sleep(600)
+
+
+def long_symbol(context: Context, params: dict[str, Any]) -> None:
+    context.write("factor", _prices(4).with_columns(symbol=pl.lit("S" * 300)))
+
+
+def half(context: Context, params: dict[str, Any]) -> None:
+    context.write("whole", _prices(10))
+    writer = context.writer("half", _prices(1).to_arrow().schema)
+    writer.write(_prices(100))
+    writer.flush()
+    raise Invalid("the rest is missing")

@@ -30,7 +30,9 @@ from quarterdeck.errors import QuarterdeckError
 order = json.load(sys.stdin)
 sys.stdin.close()
 try:
-    run(Login(**order["login"]), order["name"], order["slots"], order["labels"], Path(order["data"]), runs=order["runs"])
+    login = Login(**order["login"])
+    data, limit = Path(order["data"]), order["spool_limit"]
+    run(login, order["name"], order["slots"], order["labels"], data, runs=order["runs"], spool_limit=limit)
 except QuarterdeckError as error:
     sys.exit(str(error))
 """
@@ -47,7 +49,7 @@ def until(condition: Callable[[], Any], within: float = 15.0, what: str = "") ->
 
 def lives(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
@@ -84,9 +86,15 @@ class Cluster:
         self.agents: list[Agent] = []
 
     def begin(
-        self, name: str = "n1", *, slots: int = 2, labels: tuple[str, ...] = (), runs: Mapping[str, str] | None = None
+        self,
+        name: str = "n1",
+        *,
+        slots: int = 2,
+        labels: tuple[str, ...] = (),
+        runs: Mapping[str, str] | None = None,
+        spool_limit: int = 256 << 20,
     ) -> subprocess.Popen[str]:
-        login = asdict(self.database.login(f"node_{name}")) | {"root_certificate": None}
+        login = asdict(self.database.login(f"node_{name}"))
         process = subprocess.Popen(
             [sys.executable, "-c", _MAIN],
             stdin=subprocess.PIPE,
@@ -103,6 +111,7 @@ class Cluster:
             "slots": slots,
             "labels": labels,
             "data": str(self.data),
+            "spool_limit": spool_limit,
             "runs": runs or {"factor": "tests.cluster.agent_runs:run"},
         }
         process.stdin.write(json.dumps(order))
