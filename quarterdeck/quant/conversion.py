@@ -73,12 +73,13 @@ _MISSING_SYMBOLS = frozenset(MISSING) - {"NA", "NAN"}
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of the table to be: its name, its name in the source (None: the source lacks it, or `constant` is its
-    value), and how it is read."""
+    value), and how it is read. `repeats`: most of its texts stand more than once, so that each is read once."""
 
     name: str
     source: str | None
     kind: Kind
     time_format: TimeFormat | None = None
+    repeats: bool = True
     constant: str | None = None
 
     @property
@@ -231,7 +232,8 @@ def convert(block: Block, plan: Plan) -> Converted:
 def _quick_type(column: Column) -> pa.DataType | None:
     if column.kind == "float":
         return pa.float64()
-    if column.kind == "symbol" or (column.time_format is not None and column.time_format.code != "iso"):
+    coded = column.time_format is not None and column.time_format.code != "iso" and column.repeats
+    if column.kind == "symbol" or coded:
         return _DICTIONARY
     return None
 

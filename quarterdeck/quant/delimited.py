@@ -88,8 +88,7 @@ class DelimitedBlock:
         data = self.piece.data
         buffer = np.frombuffer(data, np.uint8)
         feeds = np.flatnonzero(buffer == _LF)
-        quotes = np.flatnonzero(buffer == _QUOTE) if b'"' in data else np.empty(0, np.int64)
-        self._quoted = bool(len(quotes))
+        self._quoted = b'"' in data
         ends = feeds if self.piece.ends is None else self.piece.ends
         if len(data) and (not len(ends) or ends[-1] < len(data) - 1):
             ends = np.append(ends, len(data))
@@ -102,7 +101,7 @@ class DelimitedBlock:
         ).astype(np.int64)
         content = ends - ((ends > starts) & (buffer[np.maximum(ends - 1, 0)] == _CR)) if len(ends) else ends
         blank = content <= starts
-        problems = self._problems(buffer, starts, ends, content, quotes)
+        problems = self._problems(buffer, starts, ends, content)
         bad = np.zeros(len(ends), bool)
         for record, reason in problems.items():
             if not blank[record]:
@@ -120,7 +119,7 @@ class DelimitedBlock:
             starts, content, lines = starts[keep], content[keep], lines[keep]
         self._starts, self._ends, self.lines = starts, content, lines
 
-    def _problems(self, buffer: Bytes, starts: Lines, ends: Lines, content: Lines, quotes: Lines) -> dict[int, str]:
+    def _problems(self, buffer: Bytes, starts: Lines, ends: Lines, content: Lines) -> dict[int, str]:
         """The reason for each record that can't be split into as many fields as there are columns."""
         data, count = self.piece.data, len(starts)
         problems: dict[int, str] = {}
@@ -128,13 +127,14 @@ class DelimitedBlock:
             return {}
         wanted = len(self.names) - 1
         malformed = self.piece.malformed if self.piece.malformed is not None else np.zeros(count, bool)
-        if malformed.any():
-            # a malformed line's quotes are no pairs: it must not shift the parity of those after it
-            inside = malformed[np.minimum(np.searchsorted(ends, quotes), count - 1)]
-            quotes = quotes[~inside]
-        commas = np.flatnonzero(buffer == ord(self.delimiter))
-        if len(quotes):
-            commas = commas[(np.searchsorted(quotes, commas) & 1) == 0]
+        quotes = None
+        if self._quoted:
+            quotes = buffer == _QUOTE
+            for record in np.flatnonzero(malformed).tolist():
+                # its quotes are no pairs, and must not turn what comes after it inside out
+                quotes[starts[record] : ends[record]] = False
+        outside = _outside(quotes)
+        commas = outside(np.flatnonzero(buffer == ord(self.delimiter)))
         fits = False
         if wanted and len(commas) == count * wanted:
             grid = commas.reshape(count, wanted)
@@ -151,8 +151,7 @@ class DelimitedBlock:
             if self.piece.at_end and record == count - 1 and not data.endswith(b"\n"):
                 problems[record] = "the file ends within this line: a quote is opened and never closed"
         if b"\r" in data:
-            returns = np.flatnonzero(buffer == _CR)
-            stray = returns[(np.searchsorted(quotes, returns) & 1) == 0]
+            stray = outside(np.flatnonzero(buffer == _CR))
             owner = np.searchsorted(ends, stray)
             for record in np.unique(owner[stray != content[owner]]).tolist():
                 problems[record] = "a carriage return stands inside the line"
@@ -354,7 +353,7 @@ class DelimitedFile:
                 best = max(best, rank) if best else rank
         if best is None:
             raise Invalid(
-                f"Line {self._line} of {self.label} has no comma, semicolon, tab or bar: give the delimiter.",
+                f"Line {self._line} of {self.label} has no comma, semicolon, tab or bar: give delimiter or header_row.",
                 field="delimiter",
             )
         return best[2]
@@ -401,15 +400,24 @@ class DelimitedFile:
         return _Piece(data[:size], self._line, ends, malformed, at_end=ended and size == len(data)), size
 
 
+def _outside(quotes: Mask | None) -> Callable[[Lines], Lines]:
+    """What chooses, of positions in a text, those that are not within quotes."""
+    if quotes is None:
+        return lambda positions: positions
+    # counts of quotes up to each byte; that they wrap at 256 doesn't matter to odd and even
+    odd = np.add.accumulate(quotes, dtype=np.uint8) & 1
+    return lambda positions: positions[odd[positions] == 0]
+
+
 def _quoted_ends(data: bytes, delimiter: str, ended: bool) -> Lines | None:
     """Where records end when every quote opens or closes a field or is doubled inside one; None when one does not.
 
     A carriage return before a line feed is the line's, one elsewhere is found later.
     """
     buffer = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(buffer == _QUOTE)
-    feeds = np.flatnonzero(buffer == _LF)
-    ends: Lines = feeds[(np.searchsorted(quotes, feeds) & 1) == 0]
+    marks = buffer == _QUOTE
+    quotes = np.flatnonzero(marks)
+    ends = _outside(marks)(np.flatnonzero(buffer == _LF))
     if ended and (not len(ends) or ends[-1] != len(data) - 1):
         if len(quotes) & 1:
             return None

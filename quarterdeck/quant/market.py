@@ -87,6 +87,7 @@ class _Input:
     kinds: dict[str, Kind | None] = field(default_factory=dict)
     decimal: str = "."
     time: time_format.TimeFormat | None = None
+    times_repeat: bool = True
     source: Source | None = None
     first: Block | None = None
     size: int = 0
@@ -111,7 +112,7 @@ class MarketImport:
         schema: pa.Schema | None = None,
         existing: Existing | None = None,
         progress: Progress | None = None,
-        memory: int = 512 << 20,
+        memory: int = 256 << 20,
     ) -> None:
         self.report = ImportReport()
         self._request = request
@@ -260,6 +261,7 @@ class MarketImport:
             column = table.column(original).combine_chunks()
             if name == "time":
                 entry.time = self._time(column, original, entry, source)
+                entry.times_repeat = pc.count_distinct(column).as_py() * 2 < len(column)
                 entry.kinds[name] = "time"
             elif name == "symbol":
                 entry.kinds[name] = "symbol"
@@ -316,6 +318,7 @@ class MarketImport:
                     meant.get(name),
                     kind,
                     entry.time if name == "time" else None,
+                    entry.times_repeat,
                     entry.stem if name == "symbol" else None,
                 )
                 for name, kind in kinds.items()
@@ -395,10 +398,9 @@ class MarketImport:
             where = f"in line {twice.first & ((1 << _LINE_BITS) - 1)}"
             if twice.first >> _LINE_BITS != twice.origin >> _LINE_BITS:
                 where += f" of {self.report.files[twice.first >> _LINE_BITS].file}"
-        moment = twice.time.strftime("%Y-%m-%d %H:%M:%S.%f").removesuffix(".000000").removesuffix(" 00:00:00")
         line = twice.origin & ((1 << _LINE_BITS) - 1)
         self._refuse(
-            report, Fault(line, "symbol, time", f"{twice.symbol} at {moment} UTC is already {where}", twice.text)
+            report, Fault(line, "symbol, time", f"{twice.symbol} at {twice.time} UTC is already {where}", twice.text)
         )
 
     def _kept(self, origins: np.ndarray[tuple[int], np.dtype[np.int64]], first: int, last: int) -> None:

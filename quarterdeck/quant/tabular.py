@@ -189,6 +189,9 @@ class QueryAnswer:
             raise Invalid(
                 "url may not hold a password: use the node's own configuration, such as ~/.pgpass.", field="url"
             )
+        if address.drivername == "postgresql":
+            # SQLAlchemy's own choice is a driver that this program does not bring
+            address = address.set(drivername="postgresql+psycopg")
         try:
             self._engine = sa.create_engine(address)
         except (sa.exc.SQLAlchemyError, ImportError) as error:
@@ -229,7 +232,13 @@ class QueryAnswer:
             columns = list(zip(*rows, strict=True))
             lines = np.arange(self._rows + 1, self._rows + 1 + len(rows), dtype=np.int64)
             self._rows += len(rows)
-            yield partial(TypedBlock, pa.table([_array(c) for c in columns], names=list(self.names)), lines)
+            yield partial(TypedBlock, self._table(columns), lines)
+
+    def _table(self, columns: Sequence[Sequence[Any]]) -> pa.Table:
+        for name, values in zip(self.names, columns, strict=True):
+            if any(isinstance(value, bytes | bytearray | memoryview) for value in values):
+                raise Invalid(f"The column {name} of the query holds bytes, which a table can't hold.", field="query")
+        return pa.table([_array(values) for values in columns], names=list(self.names))
 
     def close(self) -> None:
         self._connection.close()

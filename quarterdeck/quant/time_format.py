@@ -48,6 +48,9 @@ class TimeFormat:
             return self._read_distinct(texts.dictionary, zone).taken(texts.indices.to_numpy(zero_copy_only=False))
         if self.code == "iso" and (quick := self._read_all(texts, zone)) is not None:
             return quick
+        head = texts.slice(0, 1000)
+        if pc.count_distinct(head).as_py() * 2 > len(head):
+            return self._read_distinct(texts, zone)
         coded = texts.dictionary_encode()
         return self._read_distinct(coded.dictionary, zone).taken(coded.indices.to_numpy(zero_copy_only=False))
 

@@ -434,7 +434,7 @@ def test_packed_files_that_are_cut(read: Any, ending: str, keep: float) -> None:
         (b"symbol,close\nA,1\n", "has no column of times: it has symbol, close"),
         (b"symbol,time,close,close\nA,2024-01-02,1,1\n", "names the column close twice"),
         (b"Date,Timestamp,close\n2024-01-02,2024-01-02,1\n", "Date and Timestamp of prices.csv may each be the time"),
-        (b"symbol time close\nA 2024-01-02 1\n", "give the delimiter"),
+        (b"symbol time close\nA 2024-01-02 1\n", "give delimiter or header_row"),
         (b"symbol,time,close\nA,B\nC,D\n", "line 2 has 2 fields where the header has 3"),
         (b"symbol,time,close\nA,yesterday,1\n", "'yesterday', which is no known form of time: give time_format"),
         (b"symbol,time,close\nA,,1\n", "The time column time of prices.csv is empty"),
