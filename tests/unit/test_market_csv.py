@@ -1,4 +1,4 @@
-"""CSV with each kind of trouble: what is read and what is refused, with line, column, reason and text, worked by hand."""
+"""CSV with each kind of trouble: what is read, what is refused, with line, column, reason and text, by hand."""
 
 from __future__ import annotations
 
@@ -179,7 +179,10 @@ def test_a_stray_carriage_return(read: Any) -> None:
 
 
 def test_decimal_comma(read: Any) -> None:
-    text = "symbol;time;close;volume\nA;2024-01-02;1,5;100\nA;2024-01-03;-0,25;2,5\nA;2024-01-04;1.234,5;1\nA;2024-01-05;1.5;1\n"
+    text = (
+        "symbol;time;close;volume\nA;2024-01-02;1,5;100\nA;2024-01-03;-0,25;2,5\n"
+        "A;2024-01-04;1.234,5;1\nA;2024-01-05;1.5;1\n"
+    )
     got = read(text, decimal=",")
     assert got.rows == [("A", D1, 1.5, 100.0), ("A", D2, -0.25, 2.5)]
     assert got.refused == [
@@ -227,7 +230,8 @@ def test_another_delimiter_is_given(read: Any) -> None:
 
 def test_mixed_forms_of_time(read: Any) -> None:
     got = read(
-        "symbol,time,close\nA,2024-01-02,1\nA,2024-01-03,1\nA,01/04/2024,1\nA,2024-02-30,1\nA,20240105,1\nA,2024-01-05 10:00,1\n"
+        "symbol,time,close\nA,2024-01-02,1\nA,2024-01-03,1\nA,01/04/2024,1\nA,2024-02-30,1\n"
+        "A,20240105,1\nA,2024-01-05 10:00,1\n"
     )
     assert got.rows == [("A", D1, 1.0), ("A", D2, 1.0)]
     assert got.refused == [

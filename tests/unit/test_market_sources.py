@@ -1,5 +1,7 @@
 """Parquet, Excel and SQL as sources, and the parameters of the kind."""
 
+# ruff: noqa: DTZ001 - cells of a workbook and of a database without zones have none
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 from market_trial import imported, utc
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
 from quarterdeck.errors import Disconnected, Invalid
 from quarterdeck.kinds.data_import import DataImport
 from quarterdeck.quant.market import MarketRequest
+from quarterdeck.server import Started
 
 pytestmark = pytest.mark.spec("D2", "K1", "T1")
 
@@ -143,10 +147,10 @@ def test_excel_of_no_use(tmp_path: Path) -> None:
         imported(file, tmp_path, sheet="prices")
     with pytest.raises(Invalid, match="has no column of times"):
         imported(file, tmp_path)
-    with pytest.raises(Invalid, match="Row 2 of w.xlsx, which should name the columns, is blank"):
+    with pytest.raises(Invalid, match=r"Row 2 of w.xlsx, which should name the columns, is blank"):
         imported(file, tmp_path, sheet="data", header_row=2)
     file.write_text("no workbook")
-    with pytest.raises(Invalid, match="can't be read as a workbook"):
+    with pytest.raises(Invalid, match=r"can't be read as a workbook"):
         imported(file, tmp_path)
 
 
@@ -182,11 +186,46 @@ def test_sql(tmp_path: Path) -> None:
 
 def test_sql_in_parts(tmp_path: Path) -> None:
     """More rows than one part; a column that has values only in a later one."""
-    start = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - as a database without zones has it
+    start = dt.datetime(2024, 1, 1)
     rows = [("A", str(start + dt.timedelta(minutes=i)), float(i), None if i < 70_000 else i) for i in range(150_000)]
     got = imported(None, tmp_path, url=database(tmp_path, rows), query="select * from bar order by rowid")
     assert got.column("close") == [float(i) for i in range(150_000)]
     assert got.column("volume")[69_999:70_001] == [None, 70_000.0]
+
+
+def test_sql_from_postgresql(tmp_path: Path, postgres: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types as a real server gives them: text, timestamptz, numeric, double, bigint, boolean, date, time. The password
+    comes from the node's own configuration."""
+    login = conninfo_to_dict(postgres.conninfo())
+    monkeypatch.setenv("PGPASSWORD", str(login["password"]))
+    query = """
+        select 'A' as ticker, timestamptz '2024-01-02 00:00+01' + i * interval '1 hour' as ts, 1.25 * i as close,
+               case when i = 3 then 'Infinity'::float8 else i end as volume, i::bigint as n, i % 2 = 0 as flag,
+               date '2024-01-02' + i as day, time '09:30' as clock
+        from generate_series(1, 4) i"""
+    url = f"postgresql://{login['user']}@127.0.0.1:{postgres.port}/postgres"
+    got = imported(None, tmp_path, url=url, query=query)
+    assert {field.name: field.type for field in got.table.schema} == {
+        "symbol": pa.string(),
+        "time": pa.timestamp("us", "UTC"),
+        "close": pa.float64(),
+        "volume": pa.float64(),
+        "n": pa.int64(),
+        "flag": pa.bool_(),
+        "day": pa.date32(),
+        "clock": pa.string(),
+    }
+    assert got.rows[0] == ("A", D1, 1.25, 1.0, 1, False, dt.date(2024, 1, 3), "09:30:00.000000")
+    assert got.column("n") == [1, 2, 4]
+    assert got.refused == [(3, "volume", "'inf' is not a finite number")]
+    with pytest.raises(Invalid, match=r'refuses the query .*relation "absent" does not exist'):
+        imported(None, tmp_path, url=url, query="select * from absent")
+    with pytest.raises(Invalid, match="The column close of the query holds bytes"):
+        imported(None, tmp_path, url=url, query="select 'A' as symbol, now() as time, 'x'::bytea as close")
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    with pytest.raises(Disconnected, match=r"can't be reached .*password authentication failed") as caught:
+        imported(None, tmp_path, url=url, query=query)
+    assert "wrong" not in str(caught.value)
 
 
 @pytest.mark.spec("G4")
