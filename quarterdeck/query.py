@@ -22,10 +22,10 @@ __all__ = [
     "changed_condition",
     "close_match",
     "count_statement",
-    "ids_statement",
     "job_from",
     "job_statement",
     "list_statement",
+    "order_statement",
 ]
 
 
@@ -57,6 +57,8 @@ class Filter:
 class Sort:
     """By which column (one of `SORTABLE`); rows without a value come last either way, equal ones are ordered by id.
 
+    Several nodes are sorted by their names in a row, of which the first 60 characters count.
+
     Raises:
         Invalid: there is no such column.
     """
@@ -82,6 +84,7 @@ _JOB = sa.table(
     sa.column("creator", sa.Text),
     sa.column("is_public", sa.Boolean),
     sa.column("nodes", pg.ARRAY(sa.Text)),
+    sa.column("node_names", sa.Text),
     sa.column("created", sa.DateTime(timezone=True)),
     sa.column("started", sa.DateTime(timezone=True)),
     sa.column("ended", sa.DateTime(timezone=True)),
@@ -134,7 +137,7 @@ def close_match(word: str, words: Collection[str]) -> str:
 
 def job_statement() -> sa.Select[Any]:
     """The columns that `job_from` takes, of all visible jobs."""
-    return sa.select(*_C, _ACTIONS)
+    return sa.select(*(column for column in _C if column.name != "node_names"), _ACTIONS)
 
 
 def job_from(row: sa.Row[Any]) -> Job:
@@ -173,24 +176,69 @@ def _utc(time: Any) -> Any:
     return None if time is None else time.astimezone(dt.UTC)
 
 
-def list_statement(wanted: Filter, sort: Sort, *, offset: int, limit: int, after: Job | None) -> sa.Select[Any]:
-    """A page of jobs: those after the job `after` in this order if it is given, else from `offset` on."""
-    chosen = sa.select(_C.id).where(*_conditions(wanted))
-    if after is not None:
-        chosen = chosen.where(_follows(after, sort))
-    chosen = chosen.order_by(*_order(sort)).offset(offset).limit(limit)
+def list_statement(
+    wanted: Filter, sort: Sort, *, offset: int, limit: int, after: Job | None, viewer: str | None
+) -> sa.Select[Any]:
+    """A page of jobs: those after the job `after` in this order if it is given, else from `offset` on.
+
+    `viewer` here and below is the signed-in person, None for an administrator. It gives no rights (the database's
+    policies do): a person's jobs and other people's public ones are each one range of an index.
+    """
+    follows = [] if after is None else [_follows(after, sort)]
+    ids = _ids(wanted, sort, viewer, follows, offset=offset, limit=limit).subquery("chosen")
     # the rights are asked for the listed rows only, not for all that were sorted
-    return job_statement().where(_C.id.in_(sa.select(chosen.subquery("chosen").c.id))).order_by(*_order(sort))
+    return job_statement().where(_C.id.in_(sa.select(ids.c.id))).order_by(*_order(sort))
 
 
-def count_statement(wanted: Filter) -> sa.Select[Any]:
+def count_statement(wanted: Filter, viewer: str | None) -> sa.Select[Any]:
     """How many visible jobs the filter lets through."""
-    return sa.select(sa.func.count()).select_from(_JOB).where(*_conditions(wanted))
+    counts = [
+        sa.select(sa.func.count().label("n")).select_from(_JOB).where(*_conditions(wanted), *part)
+        for part in _parts(wanted, viewer)
+    ]
+    if len(counts) == 1:
+        return counts[0]
+    each = sa.union_all(*counts).subquery("each")
+    return sa.select(sa.cast(sa.func.sum(each.c.n), sa.BigInteger))
 
 
-def ids_statement(wanted: Filter, limit: int) -> sa.Select[Any]:
-    """The ids of the jobs that the filter lets through, newest first, at most `limit`."""
-    return sa.select(_C.id).where(*_conditions(wanted)).order_by(_C.created.desc(), _C.id.desc()).limit(limit)
+def order_statement(wanted: Filter, sort: Sort, viewer: str | None, limit: int | None) -> sa.Select[Any]:
+    """The ids of the jobs that the filter lets through, in order, at most `limit` if it is given."""
+    return _ids(wanted, sort, viewer, [], offset=0, limit=limit)
+
+
+def _parts(wanted: Filter, viewer: str | None) -> list[list[sa.ColumnElement[bool]]]:
+    """The conditions of the ranges that hold the visible jobs, which have none in common; at least one."""
+    if viewer is None:
+        return [[]]
+    own, others = [_C.creator == viewer], [sa.column("is_public", sa.Boolean), _C.creator != viewer]
+    if wanted.creators == {viewer} or (wanted.creators and viewer not in wanted.creators):
+        return [own if viewer in wanted.creators else others]
+    return [others] if viewer in wanted.not_creators else [own, others]
+
+
+def _ids(
+    wanted: Filter,
+    sort: Sort,
+    viewer: str | None,
+    further: list[sa.ColumnElement[bool]],
+    *,
+    offset: int,
+    limit: int | None,
+) -> sa.Select[Any]:
+    conditions = [*_conditions(wanted), *further]
+    parts = _parts(wanted, viewer)
+    if len(parts) == 1:
+        return sa.select(_C.id).where(*conditions, *parts[0]).order_by(*_order(sort)).offset(offset).limit(limit)
+    selects = [sa.select(_C.id, _key(sort).label("key")).where(*conditions, *part) for part in parts]
+    if sort.column == "created" and limit is not None:
+        # each index gives this order: the first rows of each are enough
+        selects = [
+            sa.select(*part.order_by(*_order(sort)).limit(offset + limit).subquery(f"part{number}").c)
+            for number, part in enumerate(selects)
+        ]
+    both = sa.union_all(*selects).subquery("both")
+    return sa.select(both.c.id).order_by(*_ordered(sort, both.c.key, both.c.id)).offset(offset).limit(limit)
 
 
 def changed_condition(snapshot: str) -> sa.ColumnElement[bool]:
@@ -251,16 +299,22 @@ def _contains(text: str) -> sa.ColumnElement[bool]:
 
 
 def _key(sort: Sort) -> sa.ColumnElement[Any]:
+    if sort.column == "nodes":
+        return _C.node_names
     return _RUN_TIME if sort.column == "run_time" else _C[sort.column]
 
 
 def _order(sort: Sort) -> list[sa.ColumnElement[Any]]:
-    by_id = _C.id.desc() if sort.descending else _C.id.asc()
+    return _ordered(sort, _key(sort), _C.id)
+
+
+def _ordered(sort: Sort, key: sa.ColumnElement[Any], number: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+    by_id = number.desc() if sort.descending else number.asc()
     if sort.column == "id":
         return [by_id]
-    key = _key(sort).desc() if sort.descending else _key(sort).asc()
+    by_key = key.desc() if sort.descending else key.asc()
     # an index can't serve NULLS LAST where it was not built so, and columns without nulls don't need it
-    return [key.nulls_last() if sort.column in _NULLABLE else key, by_id]
+    return [by_key.nulls_last() if sort.column in _NULLABLE else by_key, by_id]
 
 
 def _follows(job: Job, sort: Sort) -> sa.ColumnElement[bool]:
@@ -284,5 +338,5 @@ def _follows(job: Job, sort: Sort) -> sa.ColumnElement[bool]:
 def _value(job: Job, column: str) -> Any:
     value = getattr(job, column)
     if isinstance(value, tuple):
-        return list(value)
+        return ",".join(value)[:60]  # as the column `node_names`
     return str(value) if isinstance(value, Status | Origin) else value

@@ -123,6 +123,7 @@ def test_sorts_by_every_column_with_empty_ones_last(filled: dict[str, Client]) -
         assert [job.id for job in client.list(wanted, sort, limit=1000)] == expected, sort
         by_offset = [job.id for start in range(0, 60, 7) for job in client.list(wanted, sort, offset=start, limit=7)]
         assert by_offset == expected, sort
+        assert client.order(wanted, sort).tolist() == expected, sort
         if sort.column == "run_time":
             with pytest.raises(Invalid, match="page by offset"):
                 client.list(wanted, sort, after=jobs[0])
@@ -132,6 +133,32 @@ def test_sorts_by_every_column_with_empty_ones_last(filled: dict[str, Client]) -
             found += [job.id for job in page]
             last = page[-1]
         assert found == expected, sort
+
+
+def test_many_nodes_sort_by_the_start_of_their_names(database: Database) -> None:
+    with Client.sign_in(database.login("alice")) as client:
+        jobs = [database.submit("alice") for _ in range(3)]
+        update = "update qd.job set nodes = cast(:nodes as text[]) where id = :id"
+        many = [f"node-{number:02}" for number in range(40)]
+        for job, nodes in zip(jobs, ([*many[:20], "a"], [*many[:20], "z"], many[1:]), strict=True):
+            database.sql("postgres", update, nodes=nodes, id=job)
+        found = client.list(sort=Sort("nodes", descending=False))
+        assert [job.id for job in found] == jobs
+        assert found[0].nodes[-1] == "a"
+        assert [job.id for job in client.list(sort=Sort("nodes", descending=False), after=found[0])] == jobs[1:]
+        assert [job.id for job in client.list(Filter(nodes=frozenset({"z"})))] == [jobs[1]]
+
+
+def test_the_longest_texts_fit_the_indexes(database: Database) -> None:
+    facts = {"name": "𝄞" * 200, "subject": "𝄢" * 1000, "data_type": "𝄡" * 40, "strategy_type": "𝄡" * 40}
+    job = database.submit("alice", kind="backtest", public=True, backtest_type="historical", **facts)
+    database.sql("postgres", "update qd.job set nodes = array_fill('𝄞𝄞𝄞𝄞𝄞𝄞𝄞𝄞𝄞'::text, array[500])")
+    with Client.sign_in(database.login("alice")) as client:
+        found = client.list()[0]
+    assert (found.id, found.name, len(found.nodes)) == (job, facts["name"], 500)
+    assert found.subject == "𝄢" * 199 + "…"
+    with pytest.raises(Invalid, match="at most 40 characters"):
+        database.submit("alice", data_type="x" * 41)
 
 
 TEXTS = st.sampled_from(["", "mom", "MOMENTUM%", "%", "_", "\\", "größe", "zzz", "l_5"])
@@ -161,6 +188,8 @@ def test_any_filter_lists_what_the_reference_does(filled: dict[str, Client], wan
     assert client.list(wanted, limit=1000) == expected
     assert client.count(wanted) == len(expected)
     assert client.ids(wanted) == [job.id for job in expected]
+    assert client.order(wanted).tolist() == [job.id for job in expected]
+    assert client.list(wanted, offset=2, limit=3) == expected[2:5]
 
 
 @pytest.mark.spec("M3")
