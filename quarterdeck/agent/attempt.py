@@ -173,14 +173,14 @@ class Attempt:
             return
         run = self._runs.get(order.kind, "")
         if not run:
-            self._events.put(decide.Failed(f"this node can't run jobs of the kind '{order.kind}'"))
+            self._events.put(decide.NotLaunched(f"this node can't run jobs of the kind '{order.kind}'"))
             return
         scratch = self.folder / "scratch"
         try:
             scratch.mkdir(exist_ok=True)
             child = self._launcher.launch(scratch)
         except (OSError, QuarterdeckError) as error:
-            self._events.put(decide.Failed(str(error)))
+            self._events.put(decide.NotLaunched(str(error)))
             return
         self._child = child
         self._tree = Tree(child.warden or None, mark=str(scratch))

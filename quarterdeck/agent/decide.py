@@ -28,6 +28,7 @@ __all__ = [
     "Killed",
     "Launch",
     "Machine",
+    "NotLaunched",
     "Note",
     "OutputEnded",
     "Phase",
@@ -113,8 +114,15 @@ class Fenced:
 
 
 @dataclass(frozen=True, slots=True)
+class NotLaunched:
+    """There will be no process: one sentence why."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
-    """Something the attempt needs can't be done (no process, a table that the database refuses): one sentence."""
+    """Something the attempt needs can't be done (a table that the database refuses): one sentence."""
 
     error: str
 
@@ -135,6 +143,7 @@ Event = (
     | Abort
     | Shutdown
     | Fenced
+    | NotLaunched
     | Failed
     | Delivered
 )
@@ -262,6 +271,11 @@ class Machine:
                 return self._cut("lost", f"node {self.node} stops; its tasks are ended", "warning")
             case Fenced():
                 return self._fence()
+            case NotLaunched(error):
+                if self.phase is not Phase.STARTING:
+                    return []
+                self.error = self.error or error
+                return self._nothing_ran()
             case Failed(error):
                 return self._failed(error)
             case Delivered():
@@ -347,8 +361,6 @@ class Machine:
             return []
         first = not self.error
         self.error = self.error or error
-        if self.phase in (Phase.WAITING, Phase.STARTING):
-            return self._nothing_ran()
         if self.phase is Phase.RUNNING and first:
             return self._kill_if_cut()
         return []
