@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
@@ -19,12 +20,18 @@ from quarterdeck.kinds import Kind
 __all__ = ["FormDialog", "complaints"]
 
 
+def given_names(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The parameters by the names under which they are given."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
 def complaints(model: type[BaseModel], error: ValidationError) -> dict[str, str]:
     """What is wrong: parameter to one sentence; '' for what concerns no single one."""
+    names = given_names(model)
     found: dict[str, str] = {}
     for one in error.errors(include_url=False):
         place = str(one["loc"][0]) if one["loc"] else ""
-        info = model.model_fields.get(place)
+        info = names.get(place)
         title = field_title(place, info) if info is not None else ""
         text = one["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         if one["type"] == "missing":
@@ -32,9 +39,13 @@ def complaints(model: type[BaseModel], error: ValidationError) -> dict[str, str]
         else:
             inner = ".".join(str(part) for part in one["loc"][1:] if not isinstance(part, str) or part.isidentifier())
             text = f"{inner}: {text}" if inner and len(one["loc"]) > 2 else text
-            text = text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+            text = _sentence(text)
         found.setdefault(place if info is not None else "", text)
     return found
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 class FormDialog(QDialog):
@@ -68,7 +79,7 @@ class FormDialog(QDialog):
         title = f"New {kind.title}" if rerun_of is None else f"Run Job {rerun_of} Again"
         self.setWindowTitle(title)
         self.resize(720, 640)
-        self.fields = {name: Field(name, info) for name, info in self._model.model_fields.items()}
+        self.fields = {name: Field(name, info) for name, info in given_names(self._model).items()}
         for name, value in self._kept.items():
             if name in self.fields and value is not None:
                 self.fields[name].put(value)
@@ -180,9 +191,9 @@ class FormDialog(QDialog):
         except ValidationError as error:
             self._complain(complaints(self._model, error))
         except Invalid as error:
-            self._complain({error.field or "": str(error)})
+            self._complain({error.field or "": _sentence(str(error))})
         except QuarterdeckError as error:
-            self._complain({"": str(error)})
+            self._complain({"": _sentence(str(error))})
         else:
             name = self._kind.facts(checked).name if self._kind.facts is not None else self._kind.title
             self.submitted.emit(number, name)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+import pyarrow as pa
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
@@ -25,6 +26,7 @@ from desktop.views.window import Window
 from quarterdeck.client import Client
 from quarterdeck.job import Level, Stream
 from quarterdeck.logs import encode_lines
+from quarterdeck.results import schema_bytes
 
 
 class Clients(Protocol):
@@ -118,6 +120,19 @@ def window(qtbot: QtBot, bridge: Bridge, tmp_path: Path) -> Iterator[Windows]:
         one.commands.close_all()
         one.hide()
         one.deleteLater()
+
+
+@pytest.fixture
+def prices(database: Any) -> None:
+    """An imported table `prices` of alice's, without rows."""
+    schema = pa.schema([("symbol", pa.string()), ("time", pa.timestamp("us", "UTC")), ("close", pa.float64())])
+    database.sql(
+        "postgres",
+        "with d as (insert into qd.dataset (creator, name) values ('alice', 'prices') returning id)"
+        " insert into qd.result_table (dataset_id, creator, name, schema, complete)"
+        " select id, 'alice', 'prices', :schema, true from d",
+        schema=schema_bytes(schema),
+    )
 
 
 Line = tuple[Stream, Level, str]
