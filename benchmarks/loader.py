@@ -100,6 +100,7 @@ def loaded(options: argparse.Namespace) -> Iterator[Loaded]:
         for one in (options.cache, folder):
             one.chmod(0o755)
     server = Server.at(folder / "server")
+    server.stop("immediate")  # of a benchmark that was killed
     started = server.ensure()
     try:
         if not mark.exists():

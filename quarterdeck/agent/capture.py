@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-from quarterdeck.logs import split_text
+from quarterdeck.lines import split_text
 
 __all__ = ["Lines", "install"]
 

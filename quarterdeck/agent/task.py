@@ -29,9 +29,9 @@ import pyarrow as pa
 from quarterdeck import errors
 from quarterdeck.agent import capture, process
 from quarterdeck.agent.channel import Broken, Record, read_record, write_record
+from quarterdeck.blocks import decode_block, encode_block, schema_bytes, schema_from
 from quarterdeck.context import Context, Source
 from quarterdeck.errors import Disconnected, Invalid, QuarterdeckError
-from quarterdeck.results import decode_block, encode_block, schema_bytes, schema_from
 
 __all__ = ["Handles", "live"]
 

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli import cluster, jobs, tables, window
+from quarterdeck.cli import cluster, jobs, start, tables, window
 from quarterdeck.cli.output import Choice, fail
 from quarterdeck.errors import QuarterdeckError
 
@@ -32,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+start.add_to(app)
 jobs.add_to(app)
 tables.add_to(app)
 cluster.add_to(app)

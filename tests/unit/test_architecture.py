@@ -56,6 +56,8 @@ def test_only_the_bridge_joins_loop_threads_and_qt() -> None:
         if path.name != "bridge.py"
         for name in _imports(_tree(path))
         if name.split(".")[0] in {"asyncio", "threading", "concurrent", "qasync"}
+        # it takes what other threads raise, and starts none
+        and (path.name, name) != ("notices.py", "threading")
     ]
     assert not wrong
 
@@ -171,7 +173,9 @@ def test_no_paths_of_a_machine(folder: str) -> None:
     wrong = [
         f"{_said(path)}:{number}"
         for path in sorted((ROOT / folder).rglob("*"))
-        if path.suffix in {".py", ".md", ".sql", ".sh", ".toml", ".json", ""} and path.is_file()
+        if not {".hypothesis", "__pycache__"} & set(path.parts)
+        and path.suffix in {".py", ".md", ".sql", ".sh", ".toml", ".json", ""}
+        and path.is_file()
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
         if pattern.search(line) and "pattern = re" not in line
     ]
