@@ -165,7 +165,7 @@ class _Cells(QStyledItemDelegate):
         for action, area in self.buttons(rect, job):
             hot = self._table.hover_action == (job.id, action)
             dangerous = action is Action.TERMINATE
-            ink = (t.bad if dangerous else t.link) if hot else t.muted if hovered else t.faint
+            ink = (t.bad if dangerous else t.link) if hot else t.text if hovered else t.muted
             if hot:
                 painter.save()
                 painter.setRenderHint(QPainter.RenderHint.Antialiasing)
