@@ -276,7 +276,8 @@ QWidget#section {{ background: {surface}; }}
 QWidget#head {{ background: {surface}; border-bottom: 1px solid {line}; }}
 QWidget#filters {{ background: {window}; }}
 QWidget#card, QFrame#card {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; }}
-QWidget#card[edge="flat"] {{ border-radius: 0; border-left: none; border-right: none; border-bottom: none; }}
+QFrame#card[edge="flat"] {{ background: {window}; border: none; border-right: 1px solid {line}; border-radius: 0; }}
+QListView#profiles {{ background: transparent; }}
 QLabel#brand {{ font-size: 15px; font-weight: 600; color: {text}; }}
 QLabel#title {{ font-size: 19px; font-weight: 600; color: {text}; }}
 QLabel#heading {{ font-size: 15px; font-weight: 600; color: {text}; }}
@@ -325,7 +326,7 @@ QPlainTextEdit#code {{ background: {surface}; border: 1px solid {line}; border-r
 QComboBox {{ padding-right: 22px; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px; }}
-QPushButton#choice {{ text-align: left; padding: 5px 28px 5px 10px; }}
+QPushButton#choice {{ padding: 5px 28px 5px 10px; }}
 QPushButton#choice::menu-indicator {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px;
     subcontrol-origin: padding; subcontrol-position: right center; right: 6px; }}
 QPushButton:checked {{ background: {selected}; border-color: {accent}; color: {link}; }}
@@ -343,14 +344,14 @@ QLineEdit#search {{ padding-left: 0; }}
 
 QTableView, QTreeView, QListView {{ background: {surface}; alternate-background-color: {raised}; border: none;
     outline: none; gridline-color: {line}; selection-background-color: {selected}; selection-color: {text}; }}
-QTableView::item, QTreeView::item {{ padding: 0 8px; border: none; }}
+QTableView::item, QTreeView::item {{ padding: 0 5px; border: none; }}
 QTreeView::item {{ min-height: 26px; }}
 QTableView::item:selected, QTreeView::item:selected, QListView::item:selected {{ background: {selected};
     color: {text}; }}
 QListView#profiles::item {{ padding: 8px 10px; border-radius: 6px; margin: 1px 6px; }}
 QHeaderView {{ background: {surface}; border: none; }}
 QHeaderView::section {{ background: {surface}; color: {muted}; border: none; border-bottom: 1px solid {line_strong};
-    padding: 0 10px; font-size: 12px; font-weight: 500; }}
+    padding: 0 8px; font-size: 12px; font-weight: 500; }}
 QHeaderView::section:hover {{ color: {text}; }}
 QTableCornerButton::section {{ background: {surface}; border: none; }}
 

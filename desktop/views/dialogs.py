@@ -66,11 +66,8 @@ class TerminateDialog(QDialog):
         parts = []
         if running:
             place = f" on {_count(len(nodes), 'node')} ({listed(nodes)})" if nodes else ""
-            parts.append(
-                f"{_count(len(running), 'running task')}{place} and all processes of it will be ended."
-                if len(running) == 1
-                else f"{_count(len(running), 'running task')}{place} and all their processes will be ended."
-            )
+            whose = "its" if len(running) == 1 else "their"
+            parts.append(f"{_count(len(running), 'running task')}{place} will be ended with all {whose} processes.")
         if waiting:
             parts.append(f"{_count(len(waiting), 'queued task')} will not start.")
         parts.append(f"The job becomes {end.title}. This can't be undone.")

@@ -59,24 +59,24 @@ ACTION_WORDS: dict[Action, tuple[str, str]] = {
 _BUTTONS = (Action.LOG, Action.TERMINATE)
 _KEYS = {Action.DETAILS: ("Return", "Enter"), Action.LOG: ("Ctrl+L",), Action.TERMINATE: ("Del",)}
 _WIDTHS = {
-    "name": 150,
-    "subject": 130,
-    "status": 132,
-    "run_time": 84,
-    "started": 166,
-    "created": 166,
-    "origin": 92,
-    "creator": 78,
-    "nodes": 66,
+    "name": 140,
+    "subject": 120,
+    "status": 142,
+    "run_time": 80,
+    "started": 162,
+    "created": 162,
+    "origin": 86,
+    "creator": 74,
+    "nodes": 62,
     "backtest_type": 90,
-    "backtest_start": 192,
-    "data_type": 76,
+    "backtest_start": 196,
+    "data_type": 74,
     "strategy_type": 84,
 }
 """What a column needs, in pixels."""
 _SHARES = {"name": 5, "subject": 4, "status": 1, "creator": 2, "nodes": 2, "origin": 1, "data_type": 1}
 """How columns share the room that is left."""
-_PAD = 10
+_PAD = 8
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -236,7 +236,7 @@ class _Head(QHeaderView):
             return
         metrics = QFontMetrics(interface_font(12, QFont.Weight.Medium))
         actions = sum(metrics.horizontalAdvance(ACTION_WORDS[a][0]) + 34 for a in _BUTTONS) + 6
-        least = [max(_WIDTHS[h.key], metrics.horizontalAdvance(h.title) + 22) for h in self._headings[:-1]]
+        least = [max(_WIDTHS[h.key], metrics.horizontalAdvance(h.title) + 20) for h in self._headings[:-1]]
         shares = [_SHARES.get(h.key, 0) for h in self._headings[:-1]]
         spare = max(0, width - actions - sum(least)) / max(1, sum(shares))
         self._fitting = True

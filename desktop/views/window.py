@@ -127,7 +127,7 @@ class Window(QMainWindow):
         bar = styled(QWidget(), name="topbar")
         bar.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         line = QHBoxLayout(bar)
-        line.setContentsMargins(16, 0, 12, 0)
+        line.setContentsMargins(12, 0, 12, 0)
         line.setSpacing(4)
         mark = QLabel()
         mark.setPixmap(resources.application_icon().pixmap(QSize(24, 24), self.devicePixelRatioF()))
