@@ -1,7 +1,7 @@
-"""A job's log as people read it: one unified log of all tasks, in pages, followed, searched, saved (M6).
+"""A job's log as people read it: one unified log of all tasks, by position, followed, searched, saved (M6).
 
-The order of the unified log is (time, chunk id, place in the chunk). All work is by chunk: the database picks and
-orders chunks, and only those that the asked lines need are fetched.
+The order of the unified log is (time, chunk id, place in the chunk). Any position of it is found from what is known of
+the chunks without their texts (`outline`), and only the lines that were asked for are fetched (`chunks`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import heapq
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from quarterdeck.database import translated
+from quarterdeck.chunks import SETTLE, Chunks, Stored, in_order
 from quarterdeck.errors import Invalid
 from quarterdeck.export import replaced
 from quarterdeck.job import Level, LogLine, Stream
@@ -29,13 +28,12 @@ from quarterdeck.lines import (
     Chunk,
     Line,
     decode_chunk,
-    decode_line,
     encode_lines,
     into_chunks,
     micros_of,
     split_text,
-    time_of,
 )
+from quarterdeck.outline import LEVELS, Cursor
 
 __all__ = [
     "CHUNK_LINES",
@@ -44,6 +42,7 @@ __all__ = [
     "Cursor",
     "Line",
     "Log",
+    "Searched",
     "Tail",
     "decode_chunk",
     "encode_lines",
@@ -53,32 +52,14 @@ __all__ = [
 ]
 
 _SEVERITY = {Level.DEBUG: 0, Level.INFO: 1, Level.WARNING: 2, Level.ERROR: 3}
-_LETTERS = "diwe"
-_SETTLE = 60.0
-"""Seconds after which a chunk's transaction has surely been committed, or was rolled back."""
 
 
-def _of(job_id: int, task: int | None, **values: Any) -> tuple[str, dict[str, Any]]:
-    """The condition that picks a job's chunks, or one task's, with its values and others."""
-    if task is None:
-        return "c.job_id = :job", {"job": job_id, **values}
-    chosen = (
-        "c.job_id = :job and c.task_id = (select t.id from qd.task as t where t.job_id = :job and t.ordinal = :task)"
-    )
-    return chosen, {"job": job_id, "task": task, **values}
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A part of a search: the next lines that were found, in order, and the share (0 to 1) of the log looked at."""
 
-
-class Cursor(NamedTuple):
-    """A line's place in the unified log."""
-
-    micros: int
-    chunk: int
-    offset: int
-
-    @classmethod
-    def of(cls, line: LogLine) -> Cursor:
-        """The place of a line."""
-        return cls(micros_of(line.time), line.chunk, line.offset)
+    lines: tuple[LogLine, ...]
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +72,8 @@ class _Wanted:
     case: bool = False
 
     @property
-    def letters(self) -> str:
-        return _LETTERS[0 if self.level is None else _SEVERITY[self.level] :]
-
-    @property
-    def narrow(self) -> bool:
-        """May whole chunks be passed over?"""
-        return bool(self.text) or self.level not in (None, Level.DEBUG)
+    def severity(self) -> int:
+        return 0 if self.level is None else _SEVERITY[self.level]
 
     def finder(self) -> Callable[[str], object] | None:
         if not self.text:
@@ -105,65 +81,94 @@ class _Wanted:
         if self.case:
             wanted = self.text
             return lambda text: wanted in text
-        return re.compile(re.escape(self.text), re.IGNORECASE).search
+        # upper and lower case of ASCII are those letters and no others, here and in `condition`
+        flags = re.IGNORECASE | (re.ASCII if self.text.isascii() else re.NOFLAG)
+        return re.compile(re.escape(self.text), flags).search
 
-
-class _Stored(NamedTuple):
-    """A chunk as read; `body` is None where nothing in it is wanted."""
-
-    id: int
-    task_id: int | None
-    ordinal: int | None
-    first_line: int
-    micros: int
-    body: str | None
+    def condition(self) -> tuple[str, dict[str, Any]]:
+        """What the server can say of a chunk `c`: nothing in it is wanted (false), or something may be."""
+        if not self.text:
+            return "true", {}
+        if self.case:
+            return "strpos(c.body, :text) > 0", {"text": self.text}
+        if self.text.isascii():  # lower case by the rules of C is a tenth of the work, but knows ASCII only
+            return 'strpos(lower(c.body collate "C"), :text) > 0', {"text": self.text.lower()}
+        return "c.body ilike :text escape '!'", {"text": "%" + re.sub(r"([!%_])", r"!\1", self.text) + "%"}
 
 
 class Log:
     """The log of one job. `task` is a task's ordinal, `level` the least severe level to show; None means all.
 
+    Lines have positions, from 0 to `count()` - 1, in the log as narrowed by `task` and `level`; `page` gives the lines
+    at any position, `position` tells a line's, `position_at` a time's. Positions are exact. A line that is written
+    late, with an earlier time than others, moves those after it.
+
     Every call reads what the database holds now, under the rights of the signed-in person, and raises `Disconnected`
-    when it can't be reached. Usable from several threads.
+    when it can't be reached. Usable from several threads. Keep it while the log is looked at: it knows what it has
+    seen.
     """
 
     def __init__(self, engine: sa.Engine, job_id: int) -> None:
-        self._engine = engine
         self.job_id = job_id
+        self._chunks = Chunks(engine, job_id)
+
+    def count(self, *, task: int | None = None, level: Level | None = None) -> int:
+        """How many lines there are."""
+        return self._chunks.outline(task, _Wanted(task, level).severity).total
+
+    def page(
+        self, position: int, n: int = 200, *, task: int | None = None, level: Level | None = None
+    ) -> list[LogLine]:
+        """The lines from a position on, `n` at most: fewer, or none, only at the end."""
+        outline = self._chunks.outline(task, _Wanted(task, level).severity)
+        first, last = max(position, 0), min(position + n, outline.total) - 1
+        if last < first:
+            return []
+        rows, before = outline.holding(first, last)
+        chunks = outline.chunks.taken(rows)
+        return self._chunks.lines(chunks, outline.lines(first, last, before, self._chunks.marked(chunks)))
+
+    def position(self, line: LogLine | Cursor, *, task: int | None = None, level: Level | None = None) -> int:
+        """How many lines stand before a line: its position, if it is one of those asked for."""
+        return self._place(Cursor.of(line) if isinstance(line, LogLine) else line, task, level)[0]
+
+    def position_at(self, moment: dt.datetime, *, task: int | None = None, level: Level | None = None) -> int:
+        """How many lines were written before a time: the position of the first one from then on."""
+        return self._place(Cursor(micros_of(moment), -1, -1), task, level)[0]
+
+    def _place(self, cursor: Cursor, task: int | None, level: Level | None) -> tuple[int, bool]:
+        outline = self._chunks.outline(task, _Wanted(task, level).severity)
+        rows, before = outline.at(cursor.micros)
+        if not len(rows):
+            return before, False
+        return outline.number(cursor, before, rows, self._chunks.marked(outline.chunks.taken(rows)))
 
     def newest(self, n: int = 200, *, task: int | None = None, level: Level | None = None) -> list[LogLine]:
         """The last `n` lines, oldest of them first."""
-        return list(islice(self._backward(_Wanted(task, level), None), n))[::-1]
+        total = self.count(task=task, level=level)
+        return self.page(max(total - n, 0), n, task=task, level=level)
 
     def before(
         self, cursor: Cursor, n: int = 200, *, task: int | None = None, level: Level | None = None
     ) -> list[LogLine]:
         """The `n` lines before a place, oldest of them first."""
-        return list(islice(self._backward(_Wanted(task, level), cursor), n))[::-1]
+        position, _ = self._place(cursor, task, level)
+        return self.page(max(position - n, 0), min(n, position), task=task, level=level)
 
     def after(
         self, cursor: Cursor | None, n: int = 200, *, task: int | None = None, level: Level | None = None
     ) -> list[LogLine]:
         """The `n` lines after a place (None: from the first line on)."""
-        return list(islice(self._forward(_Wanted(task, level), cursor), n))
+        if cursor is None:
+            return self.page(0, n, task=task, level=level)
+        position, there = self._place(cursor, task, level)
+        return self.page(position + there, n, task=task, level=level)
 
     def near(
         self, position: int, n: int = 200, *, task: int | None = None, level: Level | None = None
     ) -> list[LogLine]:
-        """About the lines from `position` of `count()` on: what a scroll bar asks for, exact to a chunk."""
-        chosen, values = _of(self.job_id, task, position=max(position, 0))
-        with self._connection() as connection:
-            found = connection.execute(
-                sa.text(
-                    "select micros from (select (extract(epoch from c.time_min) * 1000000)::bigint as micros,"
-                    " c.time_min, c.id, sum(c.lines) over (order by c.time_min, c.id) as total"
-                    f" from qd.log_chunk as c where {chosen}) as x"
-                    " where total > :position order by time_min, id limit 1"
-                ),
-                values,
-            ).scalar()
-        if found is None:
-            return self.newest(n, task=task, level=level)
-        return self.after(Cursor(found, -1, -1), n, task=task, level=level)
+        """The lines from a position on; the last `n` if there are none."""
+        return self.page(position, n, task=task, level=level) or self.newest(n, task=task, level=level)
 
     def at(
         self, moment: dt.datetime, n: int = 200, *, task: int | None = None, level: Level | None = None
@@ -173,7 +178,7 @@ class Log:
 
     def first_error(self, *, task: int | None = None) -> LogLine | None:
         """The first line of level error over all tasks, or one task."""
-        return next(self._forward(_Wanted(task, Level.ERROR), None), None)
+        return next(iter(self.page(0, 1, task=task, level=Level.ERROR)), None)
 
     def search(
         self,
@@ -207,29 +212,41 @@ class Log:
         Raises:
             Invalid: there is no text to search for.
         """
+        for part in self.searching(text, task=task, level=level, case=case, after=after, before=before):
+            yield from part.lines
+
+    def searching(
+        self,
+        text: str,
+        *,
+        task: int | None = None,
+        level: Level | None = None,
+        case: bool = False,
+        after: Cursor | None = None,
+        before: Cursor | None = None,
+    ) -> Iterator[Searched]:
+        """The same in parts, with how much of the log has been searched, until all of it has: for a running count.
+
+        `before` and `after` may both be given to search between them, forward. Ends at once when closed.
+
+        Raises:
+            Invalid: there is no text to search for.
+        """
         if not text:
             raise Invalid("give a text to search the log for", field="text")
-        wanted = _Wanted(task, level, text, case)
         if "\n" in text or "\0" in text:
             return iter(())
-        return self._forward(wanted, after) if before is None else self._backward(wanted, before)
-
-    def count(self, *, task: int | None = None, level: Level | None = None) -> int:
-        """How many lines there are."""
-        first = 1 if level is None else 1 + _SEVERITY[level]
-        lines = "c.lines" if level is None else " + ".join(f"c.levels[{place}]" for place in range(first, 5))
-        chosen, values = _of(self.job_id, task)
-        statement = sa.text(f"select coalesce(sum({lines}), 0) from qd.log_chunk as c where {chosen}")
-        with self._connection() as connection:
-            return int(connection.execute(statement, values).scalar_one())
+        backward = before is not None and after is None
+        return self._scan(_Wanted(task, level, text, case), after, before, backward=backward)
 
     def lines(self, *, task: int | None = None, level: Level | None = None) -> Iterator[LogLine]:
         """All lines in order, fetched as they are taken."""
-        return self._forward(_Wanted(task, level), None)
+        for part in self._scan(_Wanted(task, level), None, None, backward=False):
+            yield from part.lines
 
     def tail(self, *, task: int | None = None, level: Level | None = None) -> Tail:
         """Follow the log from now on: see `Tail`."""
-        return Tail(self, task, level)
+        return Tail(self._chunks, self.job_id, task, level)
 
     def save(self, path: str | Path, *, task: int | None = None, level: Level | None = None) -> int:
         """Write the log (all of it, or as narrowed) to a text file, as `line_text` writes each line; how many lines.
@@ -247,82 +264,37 @@ class Log:
                 count += 1
         return count
 
-    @contextmanager
-    def _connection(self) -> Iterator[sa.Connection]:
-        with translated(), self._engine.connect() as connection:
-            yield connection
-
-    def _backward(self, wanted: _Wanted, before: Cursor | None) -> Iterator[LogLine]:
-        return self._merged(wanted, before, backward=True)
-
-    def _forward(self, wanted: _Wanted, after: Cursor | None) -> Iterator[LogLine]:
-        return self._merged(wanted, after, backward=False)
-
-    def _merged(self, wanted: _Wanted, cursor: Cursor | None, *, backward: bool) -> Iterator[LogLine]:
-        """The wanted lines in order from a place on, one way or the other.
+    def _scan(
+        self, wanted: _Wanted, after: Cursor | None, before: Cursor | None, *, backward: bool
+    ) -> Iterator[Searched]:
+        """The wanted lines between two places in order, one way or the other.
 
         Chunks come in the order of the end that is met first. What is still unread lies beyond the last chunk's end,
         so that lines up to there are final; the others wait in a heap.
         """
+        outline = self._chunks.outline(wanted.task, wanted.severity)
+        order = in_order(outline, backward=backward)
+        if after is not None:
+            order = order[outline.chunks.high[order] >= after.micros]
+        if before is not None:
+            order = order[outline.chunks.low[order] <= before.micros]
+        ids = outline.chunks.id[order]
         sign = -1 if backward else 1
-        limit = 16
-        most = 1024 if wanted.narrow else 128
-        beyond: tuple[int, int] | None = None
-        finder = wanted.finder()
-        waiting: list[tuple[tuple[int, int, int], str, _Stored]] = []
-        while True:
-            chunks = self._chunks(wanted, cursor, beyond, limit, backward)
-            for chunk in chunks:
-                if chunk.body is not None:
-                    for at, text in _picked(chunk, chunk.body, wanted.letters, finder, cursor, backward):
-                        waiting.append(((sign * at.micros, sign * at.chunk, sign * at.offset), text, chunk))
-            heapq.heapify(waiting)
-            last = len(chunks) < limit
-            if not last:
-                beyond = (chunks[-1].micros, chunks[-1].id)
-                final = (sign * beyond[0], sign * beyond[1])
-            while waiting and (last or waiting[0][0][:2] <= final):
+        ends = sign * (outline.chunks.high if backward else outline.chunks.low)[order]
+        condition, values = wanted.condition()
+        picked = _picker(wanted, after, before)
+        waiting: list[tuple[tuple[int, int, int], str, Stored]] = []
+        # a search fetches few of the chunks, so that its batches may be large
+        for looked, batch in self._chunks.streamed(ids, condition, values, most=512 if wanted.text else 64):
+            for chunk in batch:
+                for at, text in picked(chunk):
+                    heapq.heappush(waiting, ((sign * at.micros, sign * at.chunk, sign * at.offset), text, chunk))
+            final = (int(ends[looked - 1]), sign * int(ids[looked - 1]))
+            lines = []
+            while waiting and (looked == len(ids) or waiting[0][0][:2] <= final):
                 key, text, chunk = heapq.heappop(waiting)
-                yield _as_line(text, sign * key[2], chunk)
-            if last:
-                return
-            limit = min(limit * 2, most)
-
-    def _chunks(
-        self, wanted: _Wanted, cursor: Cursor | None, beyond: tuple[int, int] | None, limit: int, backward: bool
-    ) -> list[_Stored]:
-        end, way, cut = ("time_max", "desc", "<") if backward else ("time_min", "asc", ">")
-        chosen, values = _of(self.job_id, wanted.task, limit=limit)
-        conditions = [chosen]
-        if cursor is not None:
-            conditions.append("c.time_min <= :at" if backward else "c.time_max >= :at")
-            values["at"] = time_of(cursor.micros)
-        if beyond is not None:
-            conditions.append(f"(c.{end}, c.id) {cut} (:end, :last)")
-            values |= {"end": time_of(beyond[0]), "last": beyond[1]}
-        keep = ["true"]
-        if wanted.level is not None and wanted.level is not Level.DEBUG:
-            first = 1 + _SEVERITY[wanted.level]
-            keep.append(" + ".join(f"c.levels[{place}]" for place in range(first, 5)) + " > 0")
-        if wanted.text:
-            if wanted.case:
-                keep.append("strpos(c.body, :text) > 0")
-                values["text"] = wanted.text
-            else:
-                keep.append("c.body ilike :text escape '!'")
-                values["text"] = "%" + re.sub(r"([!%_])", r"!\1", wanted.text) + "%"
-        statement = sa.text(
-            "select c.id, c.task_id, t.ordinal, c.first_line,"
-            f" (extract(epoch from p.{end}) * 1000000)::bigint as micros,"
-            f" case when {' and '.join(keep)} then c.body end as body"
-            f" from (select c.id, c.{end} from qd.log_chunk as c where {' and '.join(conditions)}"
-            f" order by c.{end} {way}, c.id {way} limit :limit) as p"
-            " join qd.log_chunk as c on c.id = p.id left join qd.task as t on t.id = c.task_id"
-            f" order by p.{end} {way}, c.id {way}"
-        )
-        with self._connection() as connection:
-            rows = connection.execute(statement, values).all()
-        return [_Stored(row[0], row[1], row[2], row[3] or 0, row[4], row[5]) for row in rows]
+                lines.append(chunk.line(text, sign * key[2]))
+            yield Searched(tuple(lines), looked / len(ids))
 
 
 class Tail:
@@ -332,8 +304,9 @@ class Tail:
     looked over again at each poll, and known chunks are passed over.
     """
 
-    def __init__(self, log: Log, task: int | None, level: Level | None) -> None:
-        self._log = log
+    def __init__(self, chunks: Chunks, job_id: int, task: int | None, level: Level | None) -> None:
+        self._chunks = chunks
+        self._job = job_id
         self._wanted = _Wanted(task, level)
         self._known: set[int] = set()
         self._floor = 0
@@ -343,33 +316,21 @@ class Tail:
     def poll(self) -> list[LogLine]:
         """The lines that came since the last call."""
         ids = self._new_chunks()
+        picked = _picker(self._wanted, None, None)
         found: list[LogLine] = []
         for start in range(0, len(ids), 64):
-            found.extend(self._read(ids[start : start + 64]))
+            for chunk in self._chunks.stored(ids[start : start + 64]):
+                if self._wanted.task is None or chunk.ordinal == self._wanted.task:
+                    found += [chunk.line(text, at.offset) for at, text in picked(chunk)]
         found.sort(key=Cursor.of)
         return found
 
-    def _read(self, ids: list[int]) -> Iterator[LogLine]:
-        with self._log._connection() as connection:
-            rows = connection.execute(
-                sa.text(
-                    "select c.id, c.task_id, t.ordinal, c.first_line, 0, c.body from qd.log_chunk as c"
-                    " left join qd.task as t on t.id = c.task_id where c.id = any(:ids)"
-                ),
-                {"ids": ids},
-            ).all()
-        for row in rows:
-            chunk = _Stored(row[0], row[1], row[2], row[3] or 0, row[4], row[5])
-            if self._wanted.task is None or chunk.ordinal == self._wanted.task:
-                for key, text in _picked(chunk, row[5], self._wanted.letters, None, None, False):
-                    yield _as_line(text, key[2], chunk)
-
     def _new_chunks(self) -> list[int]:
-        with self._log._connection() as connection:
+        with self._chunks.connection() as connection:
             ids = set(
                 connection.execute(
                     sa.text("select c.id from qd.log_chunk as c where c.job_id = :job and c.id > :floor"),
-                    {"job": self._log.job_id, "floor": self._floor},
+                    {"job": self._job, "floor": self._floor},
                 ).scalars()
             )
         new = sorted(ids - self._known)
@@ -377,7 +338,7 @@ class Tail:
         now = time.monotonic()
         self._marks.append((now, max(self._known, default=0)))
         # ids are given in order: what lies below an id seen a minute ago will not come any more
-        while self._marks and self._marks[0][0] < now - _SETTLE:
+        while self._marks and self._marks[0][0] < now - SETTLE:
             self._floor = max(self._floor, self._marks.pop(0)[1])
         self._known = {one for one in self._known if one > self._floor}
         return new
@@ -392,28 +353,24 @@ def line_text(line: LogLine, *, task: bool = True) -> str:
     return f"{at} {who}{mark}{name}{line.text}"
 
 
-def _picked(
-    chunk: _Stored,
-    body: str,
-    letters: str,
-    finder: Callable[[str], object] | None,
-    cursor: Cursor | None,
-    backward: bool,
-) -> Iterator[tuple[Cursor, str]]:
-    everything = len(letters) == len(_LETTERS)
-    for offset, text in enumerate(body.split("\n")):
-        tab = text.find("\t")
-        if not everything and text[tab + 2 : tab + 3] not in letters:
-            continue
-        if finder is not None and not finder(text[tab + 4 :]):
-            continue
-        key = Cursor(int(text[:tab]), chunk.id, offset)
-        if cursor is not None and (key >= cursor if backward else key <= cursor):
-            continue
-        yield key, text
+def _picker(
+    wanted: _Wanted, after: Cursor | None, before: Cursor | None
+) -> Callable[[Stored], Iterator[tuple[Cursor, str]]]:
+    """What picks the wanted lines, with their places, out of a chunk."""
+    finder = wanted.finder()
+    letters = LEVELS[wanted.severity :]
+    everything = len(letters) == len(LEVELS)
 
+    def picked(chunk: Stored) -> Iterator[tuple[Cursor, str]]:
+        for offset, text in enumerate(chunk.body.split("\n")):
+            tab = text.find("\t")
+            if not everything and text[tab + 2 : tab + 3] not in letters:
+                continue
+            if finder is not None and not finder(text[tab + 4 :]):
+                continue
+            key = Cursor(int(text[:tab]), chunk.id, offset)
+            if (after is not None and key <= after) or (before is not None and key >= before):
+                continue
+            yield key, text
 
-def _as_line(text: str, offset: int, chunk: _Stored) -> LogLine:
-    return decode_line(
-        text, offset, task_id=chunk.task_id, ordinal=chunk.ordinal, first_line=chunk.first_line, chunk=chunk.id
-    )
+    return picked

@@ -1,0 +1,245 @@
+"""A log's chunks in the database: what is known of them, lines of them, searches through them (for `logs`)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import sqlalchemy as sa
+
+from quarterdeck.database import translated
+from quarterdeck.job import LogLine
+from quarterdeck.lines import decode_line
+from quarterdeck.outline import Bounds, Marked, Numbers, Outline, marks_of, unmarked
+
+__all__ = ["SETTLE", "Chunks", "Stored"]
+
+SETTLE = 60.0
+"""Seconds after which a chunk's transaction has surely been committed, or was rolled back."""
+
+_MARKED = 8_192
+"""Chunks whose marks are kept, 2 to 4 kB each."""
+_EPOCH = 946_684_800_000_000
+"""Microseconds from 1970 to 2000, where PostgreSQL's binary times begin."""
+
+_FIELDS = ("id", "task", "low", "high", "debug", "info", "warning", "error")
+_ROW = np.dtype(
+    [("fields", ">i2")]
+    + [pair for name in _FIELDS for pair in ((f"{name} size", ">i4"), (name, ">i8" if name in _FIELDS[:4] else ">i4"))]
+)
+_HEAD = 19
+"""Bytes before the rows of PostgreSQL's binary COPY format; two more follow them."""
+
+
+class Stored(NamedTuple):
+    """A chunk with its text."""
+
+    id: int
+    task_id: int | None
+    ordinal: int | None
+    first_line: int
+    body: str
+
+    def line(self, text: str, offset: int) -> LogLine:
+        """A line of the body as a value."""
+        return decode_line(
+            text, offset, task_id=self.task_id, ordinal=self.ordinal, first_line=self.first_line, chunk=self.id
+        )
+
+
+class Chunks:
+    """The chunks of one job, under the rights of the signed-in person. Usable from several threads.
+
+    What is known of them is kept, and only what came since is read again.
+    """
+
+    def __init__(self, engine: sa.Engine, job_id: int) -> None:
+        self._engine = engine
+        self._job = job_id
+        self._lock = threading.Lock()
+        self._bounds = Bounds.none()
+        self._read: list[tuple[float, int]] = []
+        self._outlines: dict[tuple[int | None, int], Outline] = {}
+        self._tasks: dict[int, int] = {}
+        self._marks: dict[int, bytes] = {}
+
+    def outline(self, task: int | None = None, level: int = 0) -> Outline:
+        """The chunks there are now that hold lines of the task of this ordinal and of this level or a worse one."""
+        with self._lock:
+            self._refresh()
+            known = self._outlines.get((task, level))
+            if known is None:
+                number = None if task is None else self._task_id(task)
+                known = self._outlines[task, level] = Outline(self._bounds, number, level)
+            return known
+
+    def _refresh(self) -> None:
+        now = time.monotonic()
+        # ids are given in order: below an id seen a minute ago no chunk will come any more
+        settled = [last for at, last in self._read if at < now - SETTLE]
+        floor = settled[-1] if settled else -1
+        found = self._bounds_above(floor)
+        new = ~np.isin(found.id, self._bounds.id)
+        if new.any():
+            self._bounds = self._bounds.joined(found.taken(new))
+            self._outlines.clear()
+        if settled:
+            self._read = [(0.0, floor), *((at, last) for at, last in self._read if at >= now - SETTLE)]
+        last = int(self._bounds.id[-1]) if len(self._bounds.id) else 0
+        if not self._read or self._read[-1][1] != last:
+            self._read.append((now, last))
+
+    def _bounds_above(self, floor: int) -> Bounds:
+        """By COPY in binary form: ten times as quick as rows, of which a long log has tens of thousands."""
+        query = (
+            "copy (select c.id, coalesce(c.task_id, 0), c.time_min, c.time_max, c.levels[1], c.levels[2], c.levels[3],"
+            f" c.levels[4] from qd.log_chunk as c where c.job_id = {int(self._job)} and c.id > {int(floor)}"
+            " order by c.id) to stdout (format binary)"
+        )
+        with self.driver() as cursor, cursor.copy(query.encode()) as copy:
+            data = b"".join(bytes(part) for part in copy)
+        rows = np.frombuffer(data, _ROW, count=(len(data) - _HEAD - 2) // _ROW.itemsize, offset=_HEAD)
+        columns = [rows[name].astype(np.int64) for name in _FIELDS]
+        return Bounds(
+            columns[0], columns[1], columns[2] + _EPOCH, columns[3] + _EPOCH, np.stack(columns[4:], axis=1)
+        )  # fmt: skip
+
+    def _task_id(self, ordinal: int) -> int:
+        """A task's id by its ordinal; one that no task has if there is none."""
+        if ordinal not in self._tasks:
+            with self.connection() as connection:
+                rows = connection.execute(
+                    sa.text("select ordinal, id from qd.task where job_id = :job"), {"job": self._job}
+                ).all()
+            self._tasks = {row.ordinal: row.id for row in rows}
+        return self._tasks.get(ordinal, -1)
+
+    def marked(self, chunks: Bounds) -> Marked:
+        """All lines of some chunks, without their texts."""
+        wanted = [number for number in chunks.id.tolist() if number not in self._marks]
+        lows = dict(zip(chunks.id.tolist(), chunks.low.tolist(), strict=True))
+        counts = chunks.counts.sum(axis=1)
+        lines = dict(zip(chunks.id.tolist(), counts.tolist(), strict=True))
+        fresh: dict[int, bytes] = {}
+        if wanted:
+            query = (
+                "select c.id, c.marks, case when c.marks is null then c.body end from qd.log_chunk as c"
+                " where c.id = any (%s)"
+            )
+            with self.driver() as cursor:
+                for number, marks, body in cursor.execute(query, (wanted,)):
+                    fresh[number] = unmarked(body, lows[number], lines[number], number) if marks is None else marks
+        known = [self._marks.get(number) or fresh.get(number, b"") for number in lows]
+        self._keep(fresh)
+        there = np.array([bool(one) for one in known], np.bool_)
+        if there.all():
+            return marks_of(chunks.low, counts, known)
+        # the job was deleted in between: its lines are gone
+        left = marks_of(chunks.low[there], counts[there], [one for one in known if one])
+        return left._replace(row=np.flatnonzero(there)[left.row])
+
+    def _keep(self, fresh: dict[int, bytes]) -> None:
+        with self._lock:
+            self._marks.update(fresh)
+            for number in list(self._marks)[: max(0, len(self._marks) - _MARKED)]:
+                del self._marks[number]
+
+    def lines(self, chunks: Bounds, marked: Marked) -> list[LogLine]:
+        """The values of lines, in the order given; only they are fetched."""
+        ids = chunks.id[marked.row].tolist()
+        offsets = marked.offset.tolist()
+        spans: dict[int, tuple[int, int]] = {}
+        for number, offset in zip(ids, offsets, strict=True):
+            low, high = spans.get(number, (offset, offset))
+            spans[number] = (min(low, offset), max(high, offset))
+        query = sa.text(
+            "select c.id, c.task_id, t.ordinal, c.first_line,"
+            " array_to_string((string_to_array(c.body, E'\\n'))[s.low + 1 : s.high + 1], E'\\n') as body"
+            " from unnest(cast(:ids as bigint[]), cast(:lows as int[]), cast(:highs as int[])) as s(id, low, high)"
+            " join qd.log_chunk as c on c.id = s.id left join qd.task as t on t.id = c.task_id"
+        )
+        values = {
+            "ids": list(spans),
+            "lows": [low for low, _ in spans.values()],
+            "highs": [high for _, high in spans.values()],
+        }
+        with self.connection() as connection:
+            rows = connection.execute(query, values).all() if spans else []
+        found = {row.id: (Stored(row.id, row.task_id, row.ordinal, row.first_line or 0, ""), row.body) for row in rows}
+        texts = {number: body.split("\n") for number, (_, body) in found.items()}
+        return [
+            found[number][0].line(texts[number][offset - spans[number][0]], offset)
+            for number, offset in zip(ids, offsets, strict=True)
+            if number in found
+        ]
+
+    def stored(self, ids: Sequence[int], condition: str = "true", **values: Any) -> list[Stored]:
+        """Chunks with their texts, in the order of `ids`; only those that a SQL condition on `c` lets through."""
+        query = sa.text(
+            "select c.id, c.task_id, t.ordinal, coalesce(c.first_line, 0) as first_line, c.body"
+            " from qd.log_chunk as c left join qd.task as t on t.id = c.task_id"
+            f" where c.id = any (:ids) and {condition}"
+        )
+        with self.connection() as connection:
+            rows = connection.execute(query, {"ids": list(ids), **values}).all()
+        found = {row.id: Stored(*row) for row in rows}
+        return [found[number] for number in ids if number in found]
+
+    def streamed(
+        self, ids: Numbers, condition: str, values: dict[str, Any], *, most: int
+    ) -> Iterator[tuple[int, list[Stored]]]:
+        """`stored` of many chunks in growing batches, the next two of which the server prepares meanwhile.
+
+        Gives with each batch how many of `ids` have been looked at. `most` chunks make a batch at most.
+        """
+        cuts = [0]
+        while cuts[-1] < len(ids):
+            cuts.append(min(len(ids), cuts[-1] + min(16 << (len(cuts) - 1), most)))
+        if len(cuts) <= 2:
+            for start, end in pairwise(cuts):
+                yield end, self.stored(ids[start:end].tolist(), condition, **values)
+            return
+        with ThreadPoolExecutor(2, "quarterdeck log") as threads:
+            ahead: deque[tuple[int, Future[list[Stored]]]] = deque()
+            try:
+                for start, end in pairwise(cuts):
+                    task = threads.submit(self.stored, ids[start:end].tolist(), condition, **values)
+                    ahead.append((end, task))
+                    if len(ahead) > 2:
+                        done, first = ahead.popleft()
+                        yield done, first.result()
+                while ahead:
+                    done, first = ahead.popleft()
+                    yield done, first.result()
+            finally:
+                for _, left in ahead:
+                    left.cancel()
+
+    @contextmanager
+    def connection(self) -> Iterator[sa.Connection]:
+        with translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def driver(self) -> Iterator[psycopg.Cursor[Any]]:
+        """A cursor of the driver itself, which takes and gives values in binary form."""
+        with self.connection() as connection:
+            driver = connection.connection.driver_connection
+            if not isinstance(driver, psycopg.Connection):
+                raise TypeError("the engine must be one of psycopg's")
+            with driver.cursor(binary=True) as cursor:
+                yield cursor
+
+
+def in_order(outline: Outline, *, backward: bool) -> npt.NDArray[np.intp]:
+    """The chunks by the end that is met first on the way through the log."""
+    return outline.ends[::-1] if backward else outline.starts
