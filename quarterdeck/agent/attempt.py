@@ -231,7 +231,12 @@ class Attempt:
                 },
             )
         )
-        supply = Supply(self._store, self.task, self.attempt, scratch, child.send, self._is_over)
+        machine = self._machine
+
+        def over() -> bool:
+            return self._given_up or machine.fenced or machine.exit_seen or bool(machine.reason)
+
+        supply = Supply(self._store, self.task, self.attempt, scratch, child.send, over)
         with os.fdopen(os.dup(child.frames), "rb", buffering=1 << 16) as stream:
             try:
                 for record in records(stream):
@@ -291,10 +296,17 @@ class Attempt:
             self._events.put(decide.Emptied())
 
     def _kill(self, *, orphans: bool = False) -> None:
+        def living(thorough: bool) -> list[Any]:
+            found = self._tree.below(thorough)
+            if orphans and (nursery := self._launcher.pid) is not None:
+                known = {one.pid for one in found}
+                found += [one for one in Tree(nursery).stray() if one.pid not in known]
+            return found
+
         victims: list[dict[str, Any]] = []
         tries = 0
         while True:
-            ended, alive = end_all(lambda thorough: self._find(thorough, orphans), grace=0.2 if not tries else 0.0)
+            ended, alive = end_all(living, grace=0.2 if not tries else 0.0)
             victims += [one.as_json() for one in ended]
             if not alive:
                 break
@@ -303,13 +315,6 @@ class Attempt:
             if self._log is not None and tries in (1, 12, 120):
                 self._log.say(f"process {names} does not end on node {self._node}; still trying", "error")
         self._events.put(decide.Killed(tuple(victims[:_RECEIPT_LIMIT])))
-
-    def _find(self, thorough: bool, orphans: bool) -> list[Any]:
-        found = self._tree.below(thorough)
-        if orphans and (nursery := self._launcher.pid) is not None:
-            known = {one.pid for one in found}
-            found += [one for one in Tree(nursery).stray() if one.pid not in known]
-        return found
 
     # --- the end
 
@@ -395,10 +400,6 @@ class Attempt:
             if self._order is not None:
                 end = {"outcome": "failed", "error": "the node had an error of its own; see its log"}
                 self._store.end_task(self.task, self.attempt, end, self.queue_id)
-
-    def _is_over(self) -> bool:
-        machine = self._machine
-        return self._given_up or machine.fenced or machine.exit_seen or bool(machine.reason)
 
     def _save(self, **more: Any) -> None:
         """What the next start of the agent must know if this one is killed."""
