@@ -163,10 +163,15 @@ class Bridge(QObject):
         return await future
 
     def start(self, owner: QObject, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start a coroutine from a slot. It is cancelled when its owner is destroyed; its error is shown."""
-        if self._closed:
+        """Start a coroutine from a slot. It is cancelled when its owner is destroyed; its error is shown.
+
+        A closed bridge starts nothing.
+        """
+        if self._closed:  # the last events of a program that ends: nothing begins any more
             work.close()
-            raise RuntimeError("the bridge is closed")
+            ended_before = asyncio.get_running_loop().create_task(asyncio.sleep(0))
+            ended_before.cancel()
+            return ended_before
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         connection = owner.destroyed.connect(task.cancel)
@@ -268,11 +273,14 @@ def collecting() -> Iterator[None]:
 
     timer.timeout.connect(collect)
     gc.disable()
+    gc.collect()
+    gc.freeze()  # what is imported stays: later collections needn't look at it
     timer.start()
     try:
         yield
     finally:
         timer.stop()
+        gc.unfreeze()
         gc.collect()
         gc.enable()
 

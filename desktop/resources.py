@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import qtawesome
-from PySide6.QtGui import QFontDatabase, QIcon
+from PySide6.QtCore import QRect, QSize
+from PySide6.QtGui import QFontDatabase, QIcon, QPainter, QPixmap
 
-__all__ = ["application_icon", "folder", "icon", "load_fonts"]
+__all__ = ["application_icon", "folder", "icon", "load_fonts", "paint_icon"]
 
 
 def folder() -> Path:
@@ -26,6 +27,16 @@ def load_fonts() -> None:
 @cache
 def application_icon() -> QIcon:
     return QIcon(str(folder() / "icons" / "quarterdeck.svg"))
+
+
+def paint_icon(painter: QPainter, place: QRect, name: str, color: str) -> None:
+    """Paint that icon; quick enough for each cell of a table."""
+    painter.drawPixmap(place, _pixmap(name, color, place.width(), painter.device().devicePixelRatioF()))
+
+
+@cache
+def _pixmap(name: str, color: str, size: int, ratio: float) -> QPixmap:
+    return icon(name, color).pixmap(QSize(size, size), ratio)
 
 
 @cache

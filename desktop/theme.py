@@ -6,6 +6,7 @@ Nothing else in the desktop names a colour. A density for many rows: 28 px rows,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeVar
 
 from PySide6.QtCore import QObject, Qt, Signal
@@ -184,8 +185,12 @@ def rule() -> QWidget:
     return line
 
 
+@cache
 def interface_font(size: int = 13, weight: QFont.Weight = QFont.Weight.Normal) -> QFont:
-    """The font of the interface; `size` in pixels. Its figures have equal widths, so that columns of numbers align."""
+    """The font of the interface; `size` in pixels. Copy it before you change it.
+
+    Its figures have equal widths, so that columns of numbers align.
+    """
     font = QFont("Inter" if QFontDatabase.hasFamily("Inter") else QApplication.font().family())
     font.setPixelSize(size)
     font.setWeight(weight)

@@ -34,6 +34,7 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QMenu,
+    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -101,7 +102,7 @@ def paint_status(
         painter.setBrush(QColor(ink))
         bar = QRectF(pill.left() + 5, pill.bottom() - 2.5, (pill.width() - 10) * progress, 2)
         painter.drawRoundedRect(bar, 1, 1)
-    resources.icon(STATUS_ICONS[status], ink).paint(painter, QRect(int(pill.left()) + 6, int(pill.top()) + 3, 15, 15))
+    resources.paint_icon(painter, QRect(int(pill.left()) + 6, int(pill.top()) + 3, 15, 15), STATUS_ICONS[status], ink)
     painter.setPen(QColor(ink))
     painter.setFont(font)
     room = pill.adjusted(25, -0.5, -4, -0.5)
@@ -115,7 +116,7 @@ class _Cells(QStyledItemDelegate):
         super().__init__(table)
         self._table = table
         self._link = interface_font(13, QFont.Weight.Medium)
-        self._hot_link = interface_font(13, QFont.Weight.Medium)
+        self._hot_link = QFont(self._link)
         self._hot_link.setUnderline(True)
         self._plain = interface_font(13)
         self._button = interface_font(12, QFont.Weight.Medium)
@@ -128,7 +129,7 @@ class _Cells(QStyledItemDelegate):
         t = current()
         rect: QRect = option.rect
         hovered = index.row() == self._table.hover_row
-        selected = self._table.selectionModel().isRowSelected(index.row(), QModelIndex())
+        selected = bool(option.state & QStyle.StateFlag.State_Selected)
         if selected or hovered:
             painter.fillRect(rect, QColor(t.selected if selected else t.hover))
         painter.fillRect(rect.left(), rect.bottom(), rect.width(), 1, QColor(t.line))
@@ -151,8 +152,8 @@ class _Cells(QStyledItemDelegate):
         quiet = key in {"started", "created", "creator", "nodes", "origin"}
         painter.setPen(QColor(t.link if link else t.muted if quiet else t.text))
         if key == "name" and job.workflow_id is not None:
-            resources.icon("sitemap-outline", t.muted).paint(
-                painter, QRect(inner.right() - 15, inner.center().y() - 7, 15, 15)
+            resources.paint_icon(
+                painter, QRect(inner.right() - 15, inner.center().y() - 7, 15, 15), "sitemap-outline", t.muted
             )
             inner = inner.adjusted(0, 0, -20, 0)
         elided = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, inner.width())
@@ -174,7 +175,7 @@ class _Cells(QStyledItemDelegate):
                 painter.drawRoundedRect(area, 5, 5)
                 painter.restore()
             words, picture = ACTION_WORDS[action]
-            resources.icon(picture, ink).paint(painter, QRect(area.left() + 6, area.center().y() - 7, 15, 15))
+            resources.paint_icon(painter, QRect(area.left() + 6, area.center().y() - 7, 15, 15), picture, ink)
             painter.setPen(QColor(ink))
             painter.drawText(area.adjusted(24, 0, 0, 0), int(Qt.AlignmentFlag.AlignVCenter), words)
 

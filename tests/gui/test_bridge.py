@@ -88,6 +88,23 @@ def test_calls_that_wait_are_not_made_once_nobody_wants_them(qtbot: QtBot, bridg
     assert not made.is_set()
 
 
+def test_a_closed_bridge_starts_nothing(qtbot: QtBot, loop: Any, errors: list[BaseException]) -> None:
+    bridge = Bridge(errors.append)
+    closing = loop.create_task(bridge.close())
+    qtbot.waitUntil(closing.done)
+    ran: list[int] = []
+
+    async def late() -> None:
+        ran.append(1)
+
+    owner = QObject()
+    task = bridge.start(owner, late())
+    qtbot.waitUntil(task.done)
+    assert task.cancelled()
+    assert not ran
+    assert not errors
+
+
 @pytest.mark.parametrize(("act", "answer"), [("accept", True), ("reject", False), ("close", False)])
 def test_a_dialog_is_awaited(qtbot: QtBot, bridge: Bridge, act: str, answer: bool) -> None:
     dialog = QDialog()
