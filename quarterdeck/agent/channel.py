@@ -1,7 +1,7 @@
 """Records between agent and task, and the bounded buffer on disk that holds them while the database is away.
 
 A record is a kind, a small JSON document and bytes; the same form goes through the pipes and into the buffer's files.
-Lines of the log do not come as records: they are text already, one line each, in the form of `quarterdeck.logs`.
+Lines of the log do not come as records: they are text already, one line each, in the form of `quarterdeck.lines`.
 """
 
 from __future__ import annotations

@@ -293,21 +293,13 @@ class Node:
         with self._lock:
             attempts = [one for one, _ in self._attempts.values()]
         if sys.platform != "win32":
-            self._reap_orphans()
+            _reap_orphans(self._launcher.pid)
         if attempts:
             parents = {}
             for one in psutil.process_iter(["ppid"]):
                 parents[one.pid] = one.info["ppid"] or 0
             for attempt in attempts:
                 attempt.note_tree(parents)
-
-    def _reap_orphans(self) -> None:
-        """Orphans of a nursery that was killed come to us; the nursery itself is its launcher's to wait for."""
-        with contextlib.suppress(psutil.Error):
-            for child in psutil.Process().children():
-                if child.pid != self._launcher.pid and child.status() == psutil.STATUS_ZOMBIE:
-                    with contextlib.suppress(ChildProcessError):
-                        os.waitpid(child.pid, os.WNOHANG)
 
     # --- the end
 
@@ -335,6 +327,15 @@ class Node:
         while self._attempts and time.monotonic() < until and not (urgent and self._urgent.is_set()):
             await asyncio.sleep(0.02)
         return not self._attempts
+
+
+def _reap_orphans(nursery: int | None) -> None:
+    """Orphans of a nursery that was killed come to us; the nursery itself is its launcher's to wait for."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children():
+            if child.pid != nursery and child.status() == psutil.STATUS_ZOMBIE:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child.pid, os.WNOHANG)
 
 
 class _Only:

@@ -35,7 +35,7 @@ PRELOADED = (
     "pyarrow.dataset",
     "pandas",
     "polars",
-    "quarterdeck.results",
+    "quarterdeck.blocks",
     "quarterdeck.kinds",
 )
 """Imported before any task is there; imports only: a thread pool that has run would not survive the fork."""

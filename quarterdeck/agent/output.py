@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from quarterdeck.agent.channel import Record, Spool
 from quarterdeck.job import Level, Stream
-from quarterdeck.logs import CHUNK_LINES, Line, into_chunks, split_text
+from quarterdeck.lines import CHUNK_LINES, Line, into_chunks, split_text
 
 __all__ = ["Log", "lines_of", "read_lines", "read_raw"]
 

@@ -35,8 +35,8 @@ class Order:
     tasks: int
 
 
-class Store:
-    """A node's calls; usable from any thread. Driver errors come out as `quarterdeck.errors`."""
+class Connections:
+    """A few connections of one login for any number of threads. Driver errors come out as `quarterdeck.errors`."""
 
     def __init__(self, login: Login, name: str) -> None:
         self._arguments = connect_arguments(login, application=f"quarterdeck node {name}", statement_timeout=_TIMEOUT)
@@ -45,10 +45,11 @@ class Store:
         self._closed = False
 
     def __repr__(self) -> str:
-        return "Store()"
+        return "Connections()"
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def one(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection for one call."""
         with self._lock:
             connection = self._free.pop() if self._free else None
         try:
@@ -83,6 +84,15 @@ class Store:
         with self._lock:
             self._closed = True
         self._forget()
+
+
+class Store:
+    """A node's calls; usable from any thread."""
+
+    def __init__(self, login: Login, name: str) -> None:
+        self._connections = Connections(login, name)
+        self._connection = self._connections.one
+        self.close = self._connections.close
 
     def _rows(self, statement: str, *values: Any, binary: bool = False) -> list[Any]:
         with self._connection() as connection, connection.cursor(binary=binary, row_factory=namedtuple_row) as cursor:

@@ -94,7 +94,7 @@ class Cluster:
         runs: Mapping[str, str] | None = None,
         spool_limit: int = 256 << 20,
     ) -> subprocess.Popen[str]:
-        login = asdict(self.database.login(f"node_{name}"))
+        login: dict[str, Any] = asdict(self.database.login(f"node_{name}"))
         process = subprocess.Popen(
             [sys.executable, "-c", _MAIN],
             stdin=subprocess.PIPE,
@@ -140,10 +140,10 @@ class Cluster:
 
     def submit(self, *tasks: Mapping[str, Any], user: str = "alice", **facts: Any) -> int:
         """A job with a task for each parameter set; `queue` and `restartable` are taken out of it."""
-        plan = []
+        plan: list[dict[str, Any]] = []
         for number, one in enumerate(tasks):
             params = dict(one)
-            extra = {key: params.pop(key) for key in ("queue", "restartable") if key in params}
+            extra: dict[str, Any] = {key: params.pop(key) for key in ("queue", "restartable") if key in params}
             plan.append({"name": f"task {number}", "params": params, **extra})
         job: int = self.database.submit(user, plan, **facts)
         return job
