@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,11 @@ import sqlalchemy as sa
 from quarterdeck.database import translated
 from quarterdeck.job import LogLine
 from quarterdeck.lines import decode_line
-from quarterdeck.outline import Bounds, Marked, Numbers, Outline, marks_of, unmarked
+from quarterdeck.outline import Bounds, Marked, Numbers, Outline, Places, marks_of, unmarked
 
 __all__ = ["SETTLE", "Chunks", "Stored"]
+
+_T = TypeVar("_T")
 
 SETTLE = 60.0
 """Seconds after which a chunk's transaction has surely been committed, or was rolled back."""
@@ -84,6 +86,8 @@ class Chunks:
 
     def _refresh(self) -> None:
         now = time.monotonic()
+        if len(self._bounds.id) and self._stored_count() == len(self._bounds.id):
+            return  # chunks are only ever added
         # ids are given in order: below an id seen a minute ago no chunk will come any more
         settled = [last for at, last in self._read if at < now - SETTLE]
         floor = settled[-1] if settled else -1
@@ -97,6 +101,11 @@ class Chunks:
         last = int(self._bounds.id[-1]) if len(self._bounds.id) else 0
         if not self._read or self._read[-1][1] != last:
             self._read.append((now, last))
+
+    def _stored_count(self) -> int:
+        with self.connection() as connection:
+            query = sa.text("select count(*) from qd.log_chunk as c where c.job_id = :job")
+            return int(connection.execute(query, {"job": self._job}).scalar_one())
 
     def _bounds_above(self, floor: int) -> Bounds:
         """By COPY in binary form: ten times as quick as rows, of which a long log has tens of thousands."""
@@ -140,12 +149,9 @@ class Chunks:
                     fresh[number] = unmarked(body, lows[number], lines[number], number) if marks is None else marks
         known = [self._marks.get(number) or fresh.get(number, b"") for number in lows]
         self._keep(fresh)
-        there = np.array([bool(one) for one in known], np.bool_)
-        if there.all():
-            return marks_of(chunks.low, counts, known)
-        # the job was deleted in between: its lines are gone
-        left = marks_of(chunks.low[there], counts[there], [one for one in known if one])
-        return left._replace(row=np.flatnonzero(there)[left.row])
+        # of a job that was deleted in between nothing is left
+        counts = np.where([bool(one) for one in known], counts, 0)
+        return marks_of(chunks.low, counts, known)
 
     def _keep(self, fresh: dict[int, bytes]) -> None:
         with self._lock:
@@ -153,10 +159,10 @@ class Chunks:
             for number in list(self._marks)[: max(0, len(self._marks) - _MARKED)]:
                 del self._marks[number]
 
-    def lines(self, chunks: Bounds, marked: Marked) -> list[LogLine]:
+    def lines(self, chunks: Bounds, places: Places) -> list[LogLine]:
         """The values of lines, in the order given; only they are fetched."""
-        ids = chunks.id[marked.row].tolist()
-        offsets = marked.offset.tolist()
+        ids = chunks.id[places.row].tolist()
+        offsets = places.offset.tolist()
         spans: dict[int, tuple[int, int]] = {}
         for number, offset in zip(ids, offsets, strict=True):
             low, high = spans.get(number, (offset, offset))
@@ -182,38 +188,61 @@ class Chunks:
             if number in found
         ]
 
-    def stored(self, ids: Sequence[int], condition: str = "true", **values: Any) -> list[Stored]:
-        """Chunks with their texts, in the order of `ids`; only those that a SQL condition on `c` lets through."""
+    def stored(self, ids: Sequence[int]) -> list[Stored]:
+        """Chunks with their texts, in the order of `ids`."""
         query = sa.text(
             "select c.id, c.task_id, t.ordinal, coalesce(c.first_line, 0) as first_line, c.body"
             " from qd.log_chunk as c left join qd.task as t on t.id = c.task_id"
-            f" where c.id = any (:ids) and {condition}"
+            " where c.id = any (:ids)"
         )
         with self.connection() as connection:
-            rows = connection.execute(query, {"ids": list(ids), **values}).all()
+            rows = connection.execute(query, {"ids": list(ids)}).all()
         found = {row.id: Stored(*row) for row in rows}
         return [found[number] for number in ids if number in found]
 
-    def streamed(
-        self, ids: Numbers, condition: str, values: dict[str, Any], *, most: int
-    ) -> Iterator[tuple[int, list[Stored]]]:
-        """`stored` of many chunks in growing batches, the next two of which the server prepares meanwhile.
+    def matching(self, ids: Sequence[int], condition: tuple[str, dict[str, Any]]) -> list[tuple[Stored, list[int]]]:
+        """Of some chunks, the lines that a SQL condition lets through, and their places in the chunk.
 
-        Gives with each batch how many of `ids` have been looked at. `most` chunks make a batch at most.
+        The condition is one on a text `{0}`, with its values; it is asked of whole bodies first.
+        """
+        asked, values = condition
+        query = sa.text(
+            "select f.id, f.task_id, t.ordinal, f.first_line, f.body, f.places from ("
+            " select c.id, c.task_id, coalesce(c.first_line, 0) as first_line,"
+            " string_agg(l.line, E'\\n' order by l.place) as body, array_agg(l.place - 1 order by l.place) as places"
+            " from qd.log_chunk as c"
+            " cross join lateral unnest(string_to_array(c.body, E'\\n')) with ordinality as l(line, place)"
+            f" where c.id = any (:ids) and {asked.format('c.body')} and {asked.format('l.line')}"
+            " group by c.id) as f left join qd.task as t on t.id = f.task_id"
+        )
+        with self.connection() as connection:
+            rows = connection.execute(query, {"ids": list(ids), **values}).all()
+        found = {row.id: (Stored(*row[:5]), list(row.places)) for row in rows}
+        return [found[number] for number in ids if number in found]
+
+    def whole(self, ids: Sequence[int]) -> list[tuple[Stored, list[int]]]:
+        """All lines of some chunks, with their places."""
+        return [(chunk, list(range(chunk.body.count("\n") + 1))) for chunk in self.stored(ids)]
+
+    def streamed(
+        self, ids: Numbers, read: Callable[[Sequence[int]], list[_T]], most: int
+    ) -> Iterator[tuple[int, list[_T]]]:
+        """What `read` gives for many chunks, in growing batches of `most` at most, read two ahead.
+
+        Gives with each batch how many of `ids` have been looked at.
         """
         cuts = [0]
         while cuts[-1] < len(ids):
-            cuts.append(min(len(ids), cuts[-1] + min(16 << (len(cuts) - 1), most)))
+            cuts.append(min(len(ids), cuts[-1] + min(32 << (len(cuts) - 1), most)))
         if len(cuts) <= 2:
             for start, end in pairwise(cuts):
-                yield end, self.stored(ids[start:end].tolist(), condition, **values)
+                yield end, read(ids[start:end].tolist())
             return
         with ThreadPoolExecutor(2, "quarterdeck log") as threads:
-            ahead: deque[tuple[int, Future[list[Stored]]]] = deque()
+            ahead: deque[tuple[int, Future[list[_T]]]] = deque()
             try:
                 for start, end in pairwise(cuts):
-                    task = threads.submit(self.stored, ids[start:end].tolist(), condition, **values)
-                    ahead.append((end, task))
+                    ahead.append((end, threads.submit(read, ids[start:end].tolist())))
                     if len(ahead) > 2:
                         done, first = ahead.popleft()
                         yield done, first.result()

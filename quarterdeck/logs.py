@@ -10,8 +10,9 @@ import datetime as dt
 import heapq
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,12 @@ class _Wanted:
         return re.compile(re.escape(self.text), flags).search
 
     def condition(self) -> tuple[str, dict[str, Any]]:
-        """What the server can say of a chunk `c`: nothing in it is wanted (false), or something may be."""
-        if not self.text:
-            return "true", {}
+        """What the server asks of a text `{0}`, a body or a line of it, that may be wanted."""
         if self.case:
-            return "strpos(c.body, :text) > 0", {"text": self.text}
+            return "strpos({0}, :text) > 0", {"text": self.text}
         if self.text.isascii():  # lower case by the rules of C is a tenth of the work, but knows ASCII only
-            return 'strpos(lower(c.body collate "C"), :text) > 0', {"text": self.text.lower()}
-        return "c.body ilike :text escape '!'", {"text": "%" + re.sub(r"([!%_])", r"!\1", self.text) + "%"}
+            return 'strpos(lower({0} collate "C"), :text) > 0', {"text": self.text.lower()}
+        return "{0} ilike :text escape '!'", {"text": "%" + re.sub(r"([!%_])", r"!\1", self.text) + "%"}
 
 
 class Log:
@@ -281,13 +280,15 @@ class Log:
         ids = outline.chunks.id[order]
         sign = -1 if backward else 1
         ends = sign * (outline.chunks.high if backward else outline.chunks.low)[order]
-        condition, values = wanted.condition()
+        read: Callable[[Sequence[int]], list[tuple[Stored, list[int]]]] = self._chunks.whole
+        if wanted.text:
+            read = partial(self._chunks.matching, condition=wanted.condition())
+        most = 256 if wanted.text else 64
         picked = _picker(wanted, after, before)
         waiting: list[tuple[tuple[int, int, int], str, Stored]] = []
-        # a search fetches few of the chunks, so that its batches may be large
-        for looked, batch in self._chunks.streamed(ids, condition, values, most=512 if wanted.text else 64):
-            for chunk in batch:
-                for at, text in picked(chunk):
+        for looked, batch in self._chunks.streamed(ids, read, most):
+            for chunk, places in batch:
+                for at, text in picked(chunk, places):
                     heapq.heappush(waiting, ((sign * at.micros, sign * at.chunk, sign * at.offset), text, chunk))
             final = (int(ends[looked - 1]), sign * int(ids[looked - 1]))
             lines = []
@@ -319,9 +320,9 @@ class Tail:
         picked = _picker(self._wanted, None, None)
         found: list[LogLine] = []
         for start in range(0, len(ids), 64):
-            for chunk in self._chunks.stored(ids[start : start + 64]):
+            for chunk, places in self._chunks.whole(ids[start : start + 64]):
                 if self._wanted.task is None or chunk.ordinal == self._wanted.task:
-                    found += [chunk.line(text, at.offset) for at, text in picked(chunk)]
+                    found += [chunk.line(text, at.offset) for at, text in picked(chunk, places)]
         found.sort(key=Cursor.of)
         return found
 
@@ -355,14 +356,14 @@ def line_text(line: LogLine, *, task: bool = True) -> str:
 
 def _picker(
     wanted: _Wanted, after: Cursor | None, before: Cursor | None
-) -> Callable[[Stored], Iterator[tuple[Cursor, str]]]:
-    """What picks the wanted lines, with their places, out of a chunk."""
+) -> Callable[[Stored, list[int]], Iterator[tuple[Cursor, str]]]:
+    """What picks the wanted lines, with their cursors, out of lines of a chunk and their places in it."""
     finder = wanted.finder()
     letters = LEVELS[wanted.severity :]
     everything = len(letters) == len(LEVELS)
 
-    def picked(chunk: Stored) -> Iterator[tuple[Cursor, str]]:
-        for offset, text in enumerate(chunk.body.split("\n")):
+    def picked(chunk: Stored, places: list[int]) -> Iterator[tuple[Cursor, str]]:
+        for offset, text in zip(places, chunk.body.split("\n"), strict=True):
             tab = text.find("\t")
             if not everything and text[tab + 2 : tab + 3] not in letters:
                 continue

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from quarterdeck.job import LogLine
 from quarterdeck.lines import CHUNK_LINES, micros_of
 
-__all__ = ["LEVELS", "Bounds", "Cursor", "Marked", "Outline", "marks_of", "unmarked"]
+__all__ = ["LEVELS", "Bounds", "Cursor", "Marked", "Outline", "Places", "marks_of", "unmarked"]
 
 Numbers = npt.NDArray[np.int64]
 
@@ -66,11 +66,22 @@ class Bounds(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """Lines, one entry each: time, level, the place of their chunk in a list of chunks, their place in the chunk."""
+    """All lines of some chunks, chunk by chunk: their times and levels, and at which of them each chunk begins."""
 
     micros: Numbers
     level: Numbers
-    row: Numbers
+    starts: Numbers
+
+    def places(self, lines: npt.NDArray[np.intp]) -> Places:
+        """Where some of the lines stand."""
+        row = np.searchsorted(self.starts, lines, "right") - 1
+        return Places(row, lines - self.starts[row])
+
+
+class Places(NamedTuple):
+    """Lines, one entry each: which of a list of chunks, and the place in that chunk."""
+
+    row: npt.NDArray[np.intp]
     offset: Numbers
 
 
@@ -124,36 +135,30 @@ class Outline:
         ended = int(np.searchsorted(self._highs, micros, "left"))
         return int(self._ended[ended - 1]) if ended else 0
 
-    def _wanted(self, marked: Marked) -> Marked:
-        if self._level == 0:
-            return marked
-        kept = marked.level >= self._level
-        return Marked(*(column[kept] for column in marked))
-
-    def lines(self, first: int, last: int, before: int, marked: Marked) -> Marked:
+    def lines(self, first: int, last: int, before: int, marked: Marked) -> Places:
         """The lines of these numbers in order, out of all lines of the chunks that `holding` gave."""
-        lines = self._wanted(marked)
-        if not len(lines.micros):
-            return lines
-        first, last = max(first - before, 0), min(last - before, len(lines.micros) - 1)
+        wanted = None if self._level == 0 else np.flatnonzero(marked.level >= self._level)
+        micros = marked.micros if wanted is None else marked.micros[wanted]
+        if not len(micros):
+            return Places(np.empty(0, np.intp), np.empty(0, np.int64))
+        first, last = max(first - before, 0), min(last - before, len(micros) - 1)
         # only what lies between the times of the first and the last has to be put in order
-        ends = np.partition(lines.micros, (first, last))[[first, last]]
-        near = np.flatnonzero((lines.micros >= ends[0]) & (lines.micros <= ends[1]))
-        skipped = int((lines.micros < ends[0]).sum())
-        near = near[np.lexsort((lines.offset[near], lines.row[near], lines.micros[near]))]
-        chosen = near[first - skipped : last - skipped + 1]
-        return Marked(*(column[chosen] for column in lines))
+        low, high = np.partition(micros, (first, last))[[first, last]]
+        near = np.flatnonzero((micros >= low) & (micros <= high))
+        skipped = int(np.count_nonzero(micros < low))
+        # lines of one time are in order of chunk and place as they are
+        near = near[np.argsort(micros[near], kind="stable")][first - skipped : last - skipped + 1]
+        return marked.places(near if wanted is None else wanted[near])
 
     def number(self, cursor: Cursor, before: int, rows: npt.NDArray[np.intp], marked: Marked) -> tuple[int, bool]:
         """How many lines stand before a place, and whether a line stands there; from the chunks that `at` gave."""
-        lines = self._wanted(marked)
-        chunk = self.chunks.id[rows][lines.row]
-        same = lines.micros == cursor.micros
-        earlier = (lines.micros < cursor.micros) | (
-            same & ((chunk < cursor.chunk) | ((chunk == cursor.chunk) & (lines.offset < cursor.offset)))
-        )
-        there = bool((same & (chunk == cursor.chunk) & (lines.offset == cursor.offset)).any())
-        return before + int(earlier.sum()), there
+        wanted = marked.level >= self._level
+        earlier = int(np.count_nonzero((marked.micros < cursor.micros) & wanted))
+        row, offset = marked.places(np.flatnonzero((marked.micros == cursor.micros) & wanted))
+        chunk = self.chunks.id[rows][row]
+        same = chunk == cursor.chunk
+        earlier += int(np.count_nonzero((chunk < cursor.chunk) | (same & (offset < cursor.offset))))
+        return before + earlier, bool((same & (offset == cursor.offset)).any())
 
 
 def marks_of(lows: Numbers, lines: Numbers, marks: Sequence[bytes]) -> Marked:
@@ -163,16 +168,19 @@ def marks_of(lows: Numbers, lines: Numbers, marks: Sequence[bytes]) -> Marked:
         ValueError: marks are not those of so many lines.
     """
     sizes = np.array([len(one) for one in marks], np.int64)
-    if ((sizes != 4 * lines) & (sizes != 8 * lines)).any():
-        raise ValueError("a chunk's marks are not those of its lines")
     long = sizes == 8 * lines
-    values = np.empty(int(lines.sum()), np.int64)
-    of_long = np.repeat(long, lines)
-    values[~of_long] = np.frombuffer(b"".join(one for one, wide in zip(marks, long, strict=True) if not wide), ">u4")
-    values[of_long] = np.frombuffer(b"".join(one for one, wide in zip(marks, long, strict=True) if wide), ">i8")
-    rows = np.repeat(np.arange(len(lines), dtype=np.int64), lines)
-    offsets = np.arange(len(values), dtype=np.int64) - np.repeat(np.cumsum(lines) - lines, lines)
-    return Marked((values >> 2) + lows[rows], values & 3, rows, offsets)
+    if not (long | (sizes == 4 * lines)).all():
+        raise ValueError("a chunk's marks are not those of its lines")
+    if long.any():
+        values = np.concatenate(
+            [
+                np.frombuffer(one, ">i8" if wide else ">u4").astype(np.int64)
+                for one, wide in zip(marks, long, strict=True)
+            ]
+        )
+    else:
+        values = np.frombuffer(b"".join(marks), ">u4").astype(np.int64)
+    return Marked((values >> 2) + np.repeat(lows, lines), values & 3, np.cumsum(lines) - lines)
 
 
 def unmarked(body: str, low: int, lines: int, chunk: int) -> bytes:

@@ -110,6 +110,8 @@ create table qd.log_chunk (
 create unique index log_chunk_task on qd.log_chunk (task_id, attempt, first_line);
 -- all that is known of a job's chunks, read without their table
 create index log_chunk_job on qd.log_chunk (job_id, id) include (creator, task_id, time_min, time_max, lines, levels);
+-- in the row itself: a page of a long log reads thousands of them
+alter table qd.log_chunk alter column marks set storage main;
 -- three times as quick to read as the default, where the server has it
 do $$ begin
   alter table qd.log_chunk alter column body set compression lz4;

@@ -21,27 +21,25 @@ declare
   v_first bigint;
   v_last bigint;
   v_levels integer[];
-  v_short bytea;
-  v_long bytea;
+  v_marks bytea;
 begin
   new.marks := null;
   with line as materialized (
-    select split_part(x.l, E'\t', 1)::bigint as at, strpos('diwe', substr(split_part(x.l, E'\t', 2), 2, 1)) - 1 as level, x.n
-      from unnest(string_to_array(new.body, E'\n')) with ordinality as x(l, n)),
+    select left(x.l, x.tab - 1)::bigint as at, strpos('diwe', substr(x.l, x.tab + 2, 1)) - 1 as level
+      from (select u.l, strpos(u.l, E'\t') as tab from unnest(string_to_array(new.body, E'\n')) as u(l)) as x),
   bound as materialized (
     select count(*) as lines, min(l.at) as first, max(l.at) as last, min(l.level) as lowest from line as l)
   select b.lines, b.first, b.last,
-         case when b.last - b.first < 500000000
-              then string_agg(int4send((l.at - b.first)::integer * 4 + l.level), '' order by l.n) end,
-         case when b.last - b.first >= 500000000
-              then string_agg(int8send((l.at - b.first) * 4 + l.level), '' order by l.n) end,
+         -- in the order in which unnest gives the lines
+         string_agg(case when b.last - b.first < 500000000 then int4send((l.at - b.first)::integer * 4 + l.level)
+                         else int8send((l.at - b.first) * 4 + l.level) end, ''),
          array[count(*) filter (where l.level = 0), count(*) filter (where l.level = 1),
                count(*) filter (where l.level = 2), count(*) filter (where l.level = 3)]
-    into v_count, v_first, v_last, v_short, v_long, v_levels
-    from line as l cross join bound as b where b.lowest >= 0
+    into v_count, v_first, v_last, v_marks, v_levels
+    from bound as b cross join line as l where b.lowest >= 0
    group by b.lines, b.first, b.last;
   if v_count = new.lines then
-    new.marks := coalesce(v_short, v_long);
+    new.marks := v_marks;
     new.levels := v_levels;
     new.time_min := timestamptz '1970-01-01 00:00+00' + v_first * interval '1 microsecond';
     new.time_max := timestamptz '1970-01-01 00:00+00' + v_last * interval '1 microsecond';
