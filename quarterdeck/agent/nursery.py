@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import resource
@@ -24,21 +23,9 @@ import sys
 from typing import Any, NoReturn
 
 from quarterdeck.agent import process
-from quarterdeck.agent.task import Handles, live
+from quarterdeck.agent.task import Handles, live, preload
 
-__all__ = ["HANDLES", "PRELOADED", "receive", "send"]
-
-PRELOADED = (
-    "numpy",
-    "pyarrow",
-    "pyarrow.compute",
-    "pyarrow.dataset",
-    "pandas",
-    "polars",
-    "quarterdeck.blocks",
-    "quarterdeck.kinds",
-)
-"""Imported before any task is there; imports only: a thread pool that has run would not survive the fork."""
+__all__ = ["HANDLES", "receive", "send"]
 
 HANDLES = 6
 _LENGTH = struct.Struct("<I")
@@ -82,9 +69,7 @@ def main(handle: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies: wardens tell their end themselves
-    for name in PRELOADED:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    preload()
     gc.collect()
     gc.freeze()
     send(connection, {"ready": True})

@@ -33,7 +33,19 @@ from quarterdeck.blocks import decode_block, encode_block, schema_bytes, schema_
 from quarterdeck.context import Context, Source
 from quarterdeck.errors import Disconnected, Invalid, QuarterdeckError
 
-__all__ = ["Handles", "live"]
+__all__ = ["PRELOADED", "Handles", "live", "preload"]
+
+PRELOADED = (
+    "numpy",
+    "pyarrow",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+    "pandas",
+    "polars",
+    "quarterdeck.blocks",
+    "quarterdeck.kinds",
+)
+"""Imported before any task is there; imports only: a thread pool that has run would not survive a fork."""
 
 _PROGRESS_EVERY = 0.1
 
@@ -68,10 +80,12 @@ def _enter(handles: Handles, message: dict[str, Any], parent: int | None) -> Han
     if sys.platform != "win32":
         import resource
 
-        os.setsid()
-        process.die_with_parent()
-        if parent is not None and os.getppid() != parent:
-            os._exit(1)
+        with contextlib.suppress(PermissionError):  # it leads a session already when it was spawned
+            os.setsid()
+        if parent is not None:
+            process.die_with_parent()
+            if os.getppid() != parent:
+                os._exit(1)
         for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, signal.SIG_DFL)
@@ -333,8 +347,16 @@ def _text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
+def preload() -> None:
+    """Have done what takes long before there is a task."""
+    for name in PRELOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 def main() -> NoReturn:
     """A process started by spawn (Windows): the order's first record says what the descriptors are."""
+    preload()
     stdin = os.fdopen(os.dup(0), "rb", buffering=0)
     first = read_record(io.BufferedReader(_Exact(stdin), 1))
     if first is None:

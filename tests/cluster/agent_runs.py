@@ -268,3 +268,15 @@ def half(context: Context, params: dict[str, Any]) -> None:
     writer.write(_prices(100))
     writer.flush()
     raise Invalid("the rest is missing")
+
+
+def surroundings(context: Context, params: dict[str, Any]) -> None:
+    print(os.getcwd())
+    print(os.environ["TMPDIR"])
+    print("session", os.getsid(0) == os.getpid())
+
+
+def child(context: Context, params: dict[str, Any]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    _say(params, os.getpid(), process.pid)
+    time.sleep(600)
