@@ -24,9 +24,10 @@ ROOT = Path(__file__).parents[2]
 _MAIN = """
 import json, sys
 from pathlib import Path
-from quarterdeck.agent import run
+from quarterdeck.agent import process, run
 from quarterdeck.database import Login
 from quarterdeck.errors import QuarterdeckError
+process.die_with_parent()  # a test run that is killed leaves no node behind
 order = json.load(sys.stdin)
 sys.stdin.close()
 try:
