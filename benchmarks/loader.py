@@ -1,7 +1,7 @@
 """A database of a million jobs and a log of ten million lines, made once and kept for the benchmarks of N1 and N3.
 
     python -m benchmarks.loader [--cache DIR] [--jobs 1000000] [--lines 10000000] [--tasks 1000]
-                                [--together 1000] [--fresh]
+                                [--together 1000] [--chunk 500] [--fresh]
 
 The server lives in a folder of its own (`--cache`, else the environment's QUARTERDECK_BENCH_CACHE, else below the
 temporary folder) with the settings that people run, and is stopped after each use. What is made does not depend on
@@ -57,6 +57,7 @@ class Sizes:
     lines: int = 10_000_000
     tasks: int = 1_000
     together: int = 1_000
+    chunk: int = CHUNK_LINES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +81,7 @@ def arguments(description: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--lines", type=int, default=Sizes().lines)
     parser.add_argument("--tasks", type=int, default=Sizes().tasks)
     parser.add_argument("--together", type=int, default=Sizes().together)
+    parser.add_argument("--chunk", type=int, default=Sizes().chunk, help="lines of a chunk, 500 at most")
     parser.add_argument("--fresh", action="store_true", help="make the data again")
     return parser
 
@@ -87,7 +89,9 @@ def arguments(description: str | None = None) -> argparse.ArgumentParser:
 @contextlib.contextmanager
 def loaded(options: argparse.Namespace) -> Iterator[Loaded]:
     """The database that the options ask for, made if it is not there; its server runs as long as the context."""
-    sizes = Sizes(jobs=options.jobs, lines=options.lines, tasks=options.tasks, together=options.together)
+    sizes = Sizes(
+        jobs=options.jobs, lines=options.lines, tasks=options.tasks, together=options.together, chunk=options.chunk
+    )
     tables = hashlib.sha256(sql("tables.sql").encode()).hexdigest()[:8]
     name = f"{_FORMAT}-{tables}-" + "-".join(str(size) for size in asdict(sizes).values())
     folder = options.cache / name
@@ -292,7 +296,7 @@ def _log(connection: psycopg.Connection[tuple[object, ...]], sizes: Sizes) -> in
             group = tasks[wave : wave + sizes.together]
             width = len(group)
             # tasks don't fill their chunks at the same moment: each one's first chunk has another length
-            cuts = [[0, *range(1 + CHUNK_LINES * place // width, each, CHUNK_LINES), each] for place in range(width)]
+            cuts = [[0, *range(1 + sizes.chunk * place // width, each, sizes.chunk), each] for place in range(width)]
             order = sorted((cut[1 + n], place, n) for place, cut in enumerate(cuts) for n in range(len(cut) - 1))
             for _, place, n in order:
                 lines = []

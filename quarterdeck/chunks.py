@@ -30,6 +30,7 @@ SETTLE = 60.0
 
 _MARKED = 8_192
 """Chunks whose marks are kept, 2 to 4 kB each."""
+_MANY = 50_000
 _EPOCH = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL's binary times begin."""
 
@@ -69,6 +70,8 @@ class Chunks:
         self._job = job_id
         self._lock = threading.Lock()
         self._bounds = Bounds.none()
+        self._complete = False
+        self._next = 0.0
         self._read: list[tuple[float, int]] = []
         self._outlines: dict[tuple[int | None, int], Outline] = {}
         self._tasks: dict[int, int] = {}
@@ -86,8 +89,12 @@ class Chunks:
 
     def _refresh(self) -> None:
         now = time.monotonic()
-        if len(self._bounds.id) and self._stored_count() == len(self._bounds.id):
-            return  # chunks are only ever added
+        if self._complete or now < self._next:
+            return
+        self._complete = self._ended_long_ago()
+        if not self._complete and len(self._bounds.id) and self._stored_count() == len(self._bounds.id):
+            self._rest(now)  # chunks are only ever added
+            return
         # ids are given in order: below an id seen a minute ago no chunk will come any more
         settled = [last for at, last in self._read if at < now - SETTLE]
         floor = settled[-1] if settled else -1
@@ -101,6 +108,20 @@ class Chunks:
         last = int(self._bounds.id[-1]) if len(self._bounds.id) else 0
         if not self._read or self._read[-1][1] != last:
             self._read.append((now, last))
+        self._rest(now)
+
+    def _rest(self, began: float) -> None:
+        """Where there are so many chunks that to look for new ones takes long, do it for a tenth of the time only."""
+        now = time.monotonic()
+        self._next = now + 10 * (now - began) if len(self._bounds.id) > _MANY else now
+
+    def _ended_long_ago(self) -> bool:
+        """Whether nothing will be written any more: all lines of a job are written before it ends."""
+        with self.connection() as connection:
+            query = sa.text(
+                "select exists (select from qd.job where id = :job and ended < now() - make_interval(secs => :settle))"
+            )
+            return bool(connection.execute(query, {"job": self._job, "settle": SETTLE}).scalar_one())
 
     def _stored_count(self) -> int:
         with self.connection() as connection:

@@ -230,6 +230,9 @@ create index job_public on qd.job (kind, created desc, id desc)
 create index job_newest on qd.job (kind, created desc, id desc) include (creator, is_public, status);
 create index job_latest on qd.job (created desc, id desc) include (creator, is_public);
 create index job_status on qd.job (kind, status, created desc, id desc) include (creator, is_public);
+-- lists are read from indexes alone as long as vacuum has been there
+alter table qd.job set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
+  autovacuum_analyze_scale_factor = 0.05);
 create index job_changed on qd.job (changed);
 create index job_workflow on qd.job (workflow_id) where workflow_id is not null;
 create index job_rerun_of on qd.job (rerun_of) where rerun_of is not null;

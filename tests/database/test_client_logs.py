@@ -231,6 +231,28 @@ def test_an_open_view_sees_what_comes_and_what_goes(database: Database, alice: C
     assert log.first_error() is None
 
 
+def test_the_log_of_a_job_long_ended_is_read_once(database: Database, alice: Client) -> None:
+    job, (task,) = started(database, 1)
+    write(database, task, list(into_chunks([(START, Stream.STDOUT, Level.INFO, "a line")])))
+    database.end("n1", task)
+    log = alice.log(job)
+    lines = log.page(0)
+    hidden = "delete from qd.log_chunk where job_id = :job"
+    late = (
+        "insert into qd.log_chunk (job_id, creator, lines, time_min, time_max, levels, body) select id, '', 1, now(),"
+    )
+    late += f" now(), '{{0,1,0,0}}', '{START + 1}' || E'\\toi\\tlate' from qd.job where id = :job"
+    database.sql("postgres", late, job=job)  # it has ended only now: a chunk may still come
+    assert log.count() == len(lines) + 1
+    database.sql("postgres", "update qd.job set ended = now() - interval '2 minutes' where id = :job", job=job)
+    assert log.count() == len(lines) + 1
+    database.sql("postgres", late, job=job)
+    assert log.count() == len(lines) + 1
+    assert alice.log(job).count() == len(lines) + 2
+    database.sql("postgres", hidden, job=job)
+    assert log.page(0) == []
+
+
 def test_the_database_marks_each_line_and_bounds_each_chunk(database: Database) -> None:
     _, (task,) = started(database, 1)
     levels = list(Level)
