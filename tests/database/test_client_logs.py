@@ -390,6 +390,8 @@ def test_others_logs_stay_closed(database: Database, alice: Client) -> None:
             bob.log(public)
         assert Log(bob.engine, private).newest() == []
         assert Log(bob.engine, public).count() == 0
+        assert Log(bob.engine, private).page(0) == []
+        assert database.value("bob", "select count(marks) from qd.log_chunk") == 0
         assert [line.text for line in boss.log(private).newest()] == ["queued by alice"]
 
 
