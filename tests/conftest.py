@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keyring
+import keyring.backends.fail
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -23,6 +25,25 @@ import sqlalchemy as sa
 from quarterdeck import admin
 from quarterdeck.database import Login, connect_arguments, engine, translated
 from quarterdeck.server import Server, Started, find_binaries
+
+# --- keyring: none ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_keyring() -> Iterator[None]:
+    """No test touches the keyring of who runs it, in this process or in those that it starts.
+
+    The library takes any backend class that it finds for the system's, also one that a test defines.
+    """
+    before = os.environ.get("PYTHON_KEYRING_BACKEND")
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    yield
+    if before is None:
+        del os.environ["PYTHON_KEYRING_BACKEND"]
+    else:
+        os.environ["PYTHON_KEYRING_BACKEND"] = before
+
 
 # --- server: one for the session (for each worker of pytest-xdist) --------------------------------------------------
 
