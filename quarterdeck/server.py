@@ -338,8 +338,10 @@ class Server:
         seen: list[_Postmaster | None] = []
 
         def settled() -> bool:
-            seen[:] = [self._postmaster()]
-            return seen[0] is None or seen[0].status == "ready"
+            found = self._postmaster()
+            seen[:] = [found]
+            # one that was just killed still has its process and a file that says "ready", but it does not answer
+            return found is None or (found.status == "ready" and _answers(found.port))
 
         if not _until(settled, _STARTING):
             raise Conflict(f"The server in {self.data} is neither up nor down ({seen[0]}); see {self.data / 'log'}.")
@@ -435,6 +437,14 @@ def _serves(pid: int, pg: Path) -> bool:
         return True
     folder = Path(command[command.index("-D") + 1])
     return not folder.is_absolute() or folder.resolve() == pg
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 def _until(condition: Callable[[], bool], within: float) -> bool:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import procrastinate
 import psutil
@@ -174,6 +174,7 @@ class Node:
         await self._stop_event.wait()
         await self._shut_down(worker)
         await asyncio.to_thread(beat.join, 5.0)
+        await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
 
     def _signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -305,9 +306,8 @@ class Node:
 
     async def _shut_down(self, worker: asyncio.Task[None]) -> None:
         _log.info("node %s stops", self.name)
-        worker.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await worker
+        # it signs off from the queue, for which a database that is gone would make it wait
+        await _cancelled({worker})
         await self._until_idle(_GRACE)
         with self._lock:
             attempts = [one for one, _ in self._attempts.values()]
@@ -327,6 +327,24 @@ class Node:
         while self._attempts and time.monotonic() < until and not (urgent and self._urgent.is_set()):
             await asyncio.sleep(0.02)
         return not self._attempts
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they end: one whose connection dies meanwhile may lose a cancel, and the loop would wait."""
+    for one in tasks:
+        one.add_done_callback(_outcome_seen)
+    until = time.monotonic() + _GRACE
+    while tasks and time.monotonic() < until:
+        for one in tasks:
+            one.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=0.1)
+    for one in tasks:
+        _log.warning("%s does not end", one.get_name())
+
+
+def _outcome_seen(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # said where it happened; unread, the loop would print it
 
 
 def _reap_orphans(nursery: int | None) -> None:

@@ -102,6 +102,10 @@ class Connector(PsycopgConnector):
                     await self._abort_requested()
                     await self._hear(connection, on_notification)
             except (psycopg.Error, exceptions.ConnectorException, OSError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # a connection that dies while the task is cancelled raises its own error in place of the cancel
+                    raise asyncio.CancelledError from error
                 _log.info("listening for work is interrupted: %s", str(error).strip().partition("\n")[0])
             await asyncio.sleep(_RELISTEN[min(tries, len(_RELISTEN) - 1)])
             tries += 1

@@ -143,3 +143,29 @@ def test_status_and_stop_of_nothing(config: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
     with pytest.raises(QuarterdeckError, match="there is no cluster on this computer yet"):
         Client.connect()
+
+
+@pytest.mark.spec("G1")
+@pytest.mark.parametrize("moment", range(3))
+def test_a_server_just_killed_is_started_again_at_once(cluster: Cluster, moment: int) -> None:
+    """Its process and its file of the process id outlive the kill for a moment, and the file goes on to say "ready"."""
+    pid = embedded.status(cluster.data).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    embedded.start(cluster.data)
+    with Client.connect() as client:
+        assert client.me.admin
+
+
+@pytest.mark.spec("G1", "G2")
+@pytest.mark.parametrize("silence", [0.0, 0.7, 1.0, 1.3])
+def test_a_node_ends_by_sigterm_also_when_its_server_is_gone(cluster: Cluster, silence: float) -> None:
+    found = embedded.status(cluster.data)
+    agent = psutil.Process(found.nodes[0].pid)
+    server = psutil.Process(found.pid)
+    for one in [server, *server.children(recursive=True)]:
+        one.kill()
+    begun = time.monotonic()
+    until(lambda: time.monotonic() - begun >= silence)
+    agent.terminate()
+    until(lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE, 8.0)
