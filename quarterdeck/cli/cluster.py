@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quarterdeck.cli.output import print_json, print_table, say, write
+from quarterdeck.cli.output import AsJson, print_json, print_table, say, write
 from quarterdeck.errors import Invalid, QuarterdeckError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = ["add_to"]
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The cluster's folder; without it the user's own.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 FromInput = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking for it.")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from quarterdeck.cli.output import (
+    AsJson,
+    JobId,
     fail,
     job_json,
     print_json,
@@ -38,16 +40,6 @@ __all__ = ["add_to"]
 
 T = TypeVar("T")
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Set one parameter; VALUE is JSON, or text. May be repeated."),
-]
-Params = Annotated[
-    str | None, typer.Option("--params", metavar="FILE", help="A JSON file of parameters; - is standard input.")
-]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended; the exit code tells how, as of wait.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId = Annotated[int, typer.Argument(metavar="JOB")]
 JobIds = Annotated[list[int], typer.Argument(metavar="JOB...")]
 
 
@@ -93,6 +85,12 @@ def list_jobs(
     workflow: Annotated[
         int | None, typer.Option("--workflow", metavar="JOB", help="Only jobs of this workflow.")
     ] = None,
+    line: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="LINE", help="All of it in a line: 'status:failed -creator:me last:2d momentum'."
+        ),
+    ] = None,
     sort: Annotated[str, typer.Option("--sort", help="By which column; -COLUMN: descending.")] = "-created",
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many.")] = 50,
     offset: Annotated[int, typer.Option("--offset", min=0, help="Pass over so many first.")] = 0,
@@ -105,6 +103,7 @@ def list_jobs(
     progress (0 to 1), message, workflow_id, backtest_type, backtest_start, backtest_end, data_type, strategy_type,
     actions. Times are ISO 8601 in UTC; what is not there is null.
     """
+    from quarterdeck import filter_line
     from quarterdeck.query import Filter, Sort
 
     order = Sort(sort.lstrip("-"), sort.startswith("-"))
@@ -129,6 +128,10 @@ def list_jobs(
             not_nodes=not_nodes,
             not_origins=not_origins,
         )
+        if line is not None:
+            if wanted != Filter(kind=wanted.kind):
+                raise Invalid("--filter says it all: give it alone, or with --kind only")
+            wanted = filter_line.parse(line, me=me, now=client.now(), within=wanted)
         found = client.list(wanted, order, offset=offset, limit=limit)
         now = client.now()
         total = None if as_json or len(found) < limit else client.count(wanted)

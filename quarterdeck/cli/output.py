@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CODES",
+    "AsJson",
     "Choice",
+    "JobId",
     "fail",
     "job_json",
     "print_json",
@@ -31,6 +33,9 @@ __all__ = [
     "time_json",
     "write",
 ]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JobId = Annotated[int, typer.Argument(metavar="JOB")]
 
 CODES = {
     Status.SUCCESS: 0,

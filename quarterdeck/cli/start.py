@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quarterdeck.cli.output import (
     CODES,
+    AsJson,
+    JobId,
     print_json,
     print_table,
     say,
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "ended_code"]
 
-T = TypeVar("T")
-
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Set one parameter; VALUE is JSON, or text. May be repeated."),
@@ -40,9 +40,6 @@ Params = Annotated[
     str | None, typer.Option("--params", metavar="FILE", help="A JSON file of parameters; - is standard input.")
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended; the exit code tells how, as of wait.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId = Annotated[int, typer.Argument(metavar="JOB")]
-JobIds = Annotated[list[int], typer.Argument(metavar="JOB...")]
 
 
 def add_to(app: typer.Typer) -> None:

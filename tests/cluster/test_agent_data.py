@@ -35,7 +35,7 @@ def prices(rows: int) -> pd.DataFrame:
     )
 
 
-@pytest.mark.spec("T2", "F2")
+@pytest.mark.spec("T2")
 def test_tables_are_stored_whole_in_blocks(cluster: Any) -> None:
     cluster.start()
     job = cluster.submit({"do": "tables", "rows": 200_000})
@@ -96,7 +96,7 @@ def test_a_dataset_of_that_name_is_said_before_anything_is_written(cluster: Any)
     assert json.loads(cluster.texts(read, "stdout")[1])["all"] == 2000
 
 
-@pytest.mark.spec("W1", "R2")
+@pytest.mark.spec("R2")
 def test_a_task_reads_the_result_of_an_earlier_job_of_its_creator(cluster: Any) -> None:
     cluster.start()
     first = cluster.submit({"do": "tables", "rows": 1000}, {"do": "tables", "rows": 500})

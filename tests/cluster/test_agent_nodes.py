@@ -36,7 +36,6 @@ def test_a_task_waits_for_its_own_node_or_label(cluster: Any) -> None:
     assert {one.node for job in (own, label) for one in cluster.attempts(job)} == {"n2"}
 
 
-@pytest.mark.spec("Y6")
 def test_a_draining_node_takes_nothing_until_it_may_again(cluster: Any) -> None:
     cluster.start("n1")
     cluster.database.sql("boss", "select qd.drain_node('n1', true)")

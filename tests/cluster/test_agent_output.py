@@ -126,7 +126,7 @@ def test_one_of_two_tasks_fails(cluster: Any) -> None:
     assert cluster.ended(job) == "partially_failed"
 
 
-@pytest.mark.spec("B1", "M7")
+@pytest.mark.spec("M7")
 def test_progress_arrives_while_the_task_runs(cluster: Any, tmp_path: Path) -> None:
     cluster.start()
     tell = tmp_path / "pids"
@@ -144,7 +144,6 @@ def test_progress_arrives_while_the_task_runs(cluster: Any, tmp_path: Path) -> N
     assert "progress 25 %: a quarter" in cluster.texts(job, "execution")
 
 
-@pytest.mark.spec("Y11")
 def test_cost_is_recorded(cluster: Any) -> None:
     cluster.start()
     job = cluster.submit({"do": "order", "count": 20_000})

@@ -84,7 +84,6 @@ def prices(rows: int = 1000) -> pa.Table:
     )
 
 
-@pytest.mark.spec("B4")
 def test_pages_and_filters_are_those_of_pandas(database: Database, alice: Client) -> None:
     table = prices()
     _, ids = write(database, {"orders": (table, 90)})
@@ -227,7 +226,7 @@ def every_type() -> pa.Table:
     )
 
 
-@pytest.mark.spec("B2", "C4")
+@pytest.mark.spec("C4")
 def test_csv_parquet_and_excel_hold_the_table(database: Database, alice: Client, tmp_path: Path) -> None:
     table = prices()
     _, ids = write(database, {"orders": (table, 90)})

@@ -265,7 +265,6 @@ def test_the_progress_of_a_job_of_many_tasks_is_their_mean(database: Database) -
     assert database.value("alice", "select progress from qd.job") == (1 + 0.5) / 4
 
 
-@pytest.mark.spec("Y11")
 def test_the_end_of_a_task_keeps_its_cost_and_its_error(database: Database) -> None:
     job, task = running(database)
     database.sql(

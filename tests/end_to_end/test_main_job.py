@@ -143,6 +143,67 @@ def test_terminate_ends_the_whole_tree_and_says_so(quarterdeck: Run, prices: pd.
     assert "termination requested by" in log
 
 
+@pytest.mark.spec("D2", "K1", "T1")
+def test_appended_rows_join_the_table_and_repeated_ones_are_rejected(quarterdeck: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("symbol,time,close\nA,2024-01-02,1\nA,2024-01-03,2\nB,2024-01-02,5\n")
+    (tmp_path / "b.csv").write_text("symbol,time,close\nA,2024-01-03,2.5\nA,2024-01-04,3\n")
+    quarterdeck("submit", "data_import", "--set", f"path={tmp_path}/a.csv", "--set", "table=grown", "--wait")
+    done = quarterdeck(
+        "submit",
+        "data_import",
+        "--set",
+        f"path={tmp_path}/b.csv",
+        "--set",
+        "table=grown",
+        "--set",
+        "mode=append",
+        "--wait",
+    )
+    quarterdeck("export", done.stdout.split()[0], "rejects", str(tmp_path / "rejects.csv"))
+    rejects = pd.read_csv(tmp_path / "rejects.csv")
+    assert rejects[["file", "line", "action", "text"]].values.tolist() == [["b.csv", 2, "rejected", "A,2024-01-03,2.5"]]
+    done = quarterdeck(
+        "submit", "factor", "--set", "name=c", "--set", "table=grown", "--set", "formula=close", "--wait"
+    )
+    quarterdeck("export", done.stdout.split()[0], "factor", str(tmp_path / "c.csv"))
+    values = pd.read_csv(tmp_path / "c.csv")
+    assert values[["symbol", "value"]].values.tolist() == [["A", 1.0], ["B", 5.0], ["A", 2.0], ["A", 3.0]]
+
+
+@pytest.mark.spec("D2", "K1", "K2")
+def test_a_folder_by_reference_is_read_by_a_factor(quarterdeck: Run, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    times = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-02"])
+    frame = pd.DataFrame({"symbol": ["A", "A", "B"], "time": times, "close": [1.0, 3.0, 7.0]})
+    frame.to_parquet(tmp_path / "parts" / "one.parquet")
+    quarterdeck(
+        "submit",
+        "data_import",
+        "--set",
+        f"path={tmp_path}/parts",
+        "--set",
+        "table=far",
+        "--set",
+        "register=true",
+        "--wait",
+    )
+    done = quarterdeck(
+        "submit", "factor", "--set", "name=r", "--set", "table=far", "--set", "formula=delta(close,1)", "--wait"
+    )
+    quarterdeck("export", done.stdout.split()[0], "factor", str(tmp_path / "r.csv"))
+    assert pd.read_csv(tmp_path / "r.csv")[["symbol", "value"]].values.tolist() == [["A", 2.0]]
+
+
+@pytest.mark.spec("M8", "C3")
+def test_a_filter_line_narrows_the_list(quarterdeck: Run, prices: pd.DataFrame) -> None:
+    quarterdeck("submit", "factor", "--set", "name=lined", "--set", "table=prices", "--set", "formula=close", "--wait")
+    found = json.loads(quarterdeck("list", "--json", "--filter", "status:success creator:me last:1h lined").stdout)
+    assert {job["name"] for job in found} == {"lined"}
+    assert json.loads(quarterdeck("list", "--json", "--filter", "-creator:me lined").stdout) == []
+    assert "did you mean 'status'" in quarterdeck("list", "--filter", "stats:x", code=1).stderr
+    assert "give it alone" in quarterdeck("list", "--filter", "x", "--status", "failed", code=1).stderr
+
+
 @pytest.mark.spec("G4", "C5")
 @pytest.mark.parametrize(
     ("words", "sentence"),

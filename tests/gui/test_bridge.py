@@ -120,7 +120,6 @@ def test_a_dialog_is_awaited(qtbot: QtBot, bridge: Bridge, act: str, answer: boo
     assert ticks == [1]
 
 
-@pytest.mark.spec("N2")
 def test_what_is_told_in_a_moment_is_delivered_together(qtbot: QtBot, loop: Any) -> None:
     listening = Listening()
     got: list[Any] = []

@@ -218,7 +218,6 @@ def test_every_cut_comes_to_its_end_in_any_order_of_what_follows(rest: list[Even
         assert end_of(done).outcome == expected[type(cut)]
 
 
-@pytest.mark.spec("N8")
 @pytest.mark.parametrize(
     ("changes", "may"),
     [

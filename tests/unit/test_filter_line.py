@@ -17,7 +17,7 @@ from quarterdeck.query import Filter
 NOW = dt.datetime(2024, 7, 1, 12, 0, tzinfo=dt.UTC)
 
 
-@pytest.mark.spec("M8", "Y8")
+@pytest.mark.spec("M8")
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -44,17 +43,49 @@ def named_by_tests() -> dict[str, set[str]]:
     return found
 
 
-def unproven() -> list[str]:
-    """The ids that no test names, as docs/requirements.md lists them."""
-    text = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
-    section = text.partition("## Not yet proved by a test")[2]
-    return re.findall(r"\b[A-Z]\d{1,2}\b", section)
+_ORDER = "MRSFEBLAWDVXKQTCYNGP"
+
+
+def _place(one: str) -> tuple[int, int]:
+    return _ORDER.index(one[0]), int(one[1:])
+
+
+def document() -> str:
+    """docs/requirements.md as it must be; `python -m tests.unit.test_requirements` writes it."""
+    named = named_by_tests()
+    rows = [f"| {one} | {', '.join(f'`{file}`' for file in sorted(named[one]))} |" for one in sorted(named, key=_place)]
+    missing: dict[str, list[str]] = {}
+    for one in sorted(IDS - set(named), key=_place):
+        missing.setdefault(one[0], []).append(one)
+    return "\n".join(
+        [
+            "# Requirements and their proofs",
+            "",
+            "Each requirement of the specification by its id, with the test files that prove it, or a part of it. A test",
+            "holds this page exact (`tests/unit/test_requirements.py`).",
+            "",
+            "## Proved, wholly or in part",
+            "",
+            "| id | tests |",
+            "|---|---|",
+            *rows,
+            "",
+            "## Not yet proved by a test",
+            "",
+            *(f"- {', '.join(ids)}" for ids in missing.values()),
+            "",
+        ]
+    )
 
 
 def test_marks_name_ids_that_exist() -> None:
     assert sorted(set(named_by_tests()) - IDS) == []
 
 
-def test_the_list_of_unproved_requirements_is_exact() -> None:
-    """docs/requirements.md names each requirement that no test proves; one that is now proved must leave it."""
-    assert sorted(unproven()) == sorted(IDS - set(named_by_tests()))
+def test_the_page_of_requirements_is_exact() -> None:
+    """It names each requirement that no test proves; one that is now proved must leave that list."""
+    assert (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8") == document()
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "requirements.md").write_text(document(), encoding="utf-8")
