@@ -30,6 +30,7 @@ from quarterdeck.job import TableInfo
 __all__ = ["DataTable", "plain_table"]
 
 _SIZES = (10, 25, 50, 100)
+_WIDEST = 560
 
 
 def plain_table(name: str) -> QTableView:
@@ -71,6 +72,7 @@ class DataTable(QWidget):
         self.view.setModel(self.page.model)
         for number, heading in enumerate(self.page.model.headings):
             self.view.setColumnWidth(number, int(heading.width * 7.4) + 22)
+        self._fitted = False
         self.words = styled(QLabel(), name="small")
         self.download = QPushButton("Download…")
         self.download.clicked.connect(self._ask_file)
@@ -137,6 +139,12 @@ class DataTable(QWidget):
         self.next.setEnabled(page.page < page.pages - 1)
         self.last.setEnabled(page.page < page.pages - 1)
         self.download.setEnabled(table.rows > 0)
+        if not self._fitted and page.model.rowCount():
+            # by the first rows and once: what the user made of the widths stays
+            self._fitted = True
+            for number in range(page.model.columnCount()):
+                needed = min(self.view.sizeHintForColumn(number) + 14, _WIDEST)
+                self.view.setColumnWidth(number, max(self.view.columnWidth(number), needed))
 
     def _dress(self) -> None:
         for button in (self.first, self.back, self.next, self.last):

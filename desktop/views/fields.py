@@ -6,6 +6,7 @@ import datetime as dt
 import enum
 import json
 import pathlib
+import textwrap
 import types
 import typing
 from collections.abc import Callable
@@ -109,7 +110,8 @@ class Field(QWidget):
         else:
             right.addWidget(self.control)
         if description and isinstance(self.control, QCheckBox):
-            self.control.setText(description[:1].upper() + description[1:])
+            # a check box does not wrap its words, and would make the whole form wider than its dialog
+            self.control.setText(textwrap.fill(description[:1].upper() + description[1:], 68))
             label.setContentsMargins(0, 2, 0, 0)
         elif description:
             help_words = styled(QLabel(description[:1].upper() + description[1:], wordWrap=True), name="small")

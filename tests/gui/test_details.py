@@ -133,6 +133,7 @@ def test_a_result_table_shows_ten_rows_and_pages_through_all(
             "time": pa.array([day + dt.timedelta(days=n) for n in range(25)], pa.timestamp("us", "UTC")),
             "symbol": ["AAPL"] * 25,
             "value": pa.array([None, *(n / 4 for n in range(1, 25))], pa.float64()),
+            "reason": ["'abc' is not a number; the line is rejected"] * 25,
         }
     )
     write_table("n1", task, "factor", table)
@@ -145,6 +146,8 @@ def test_a_result_table_shows_ten_rows_and_pages_through_all(
     qtbot.waitUntil(lambda: model.rowCount() == 10)
     assert [model.index(0, column).data() for column in range(3)] == ["2024-01-02", "AAPL", ""]
     assert model.index(3, 2).data() == "0.75"
+    for column in range(4):
+        assert shown.view.columnWidth(column) >= shown.view.sizeHintForColumn(column)
     assert not shown.back.isEnabled()
     qtbot.mouseClick(shown.last, LEFT)
     qtbot.waitUntil(lambda: model.rowCount() == 5)

@@ -54,6 +54,17 @@ def fields() -> dict[str, FormField]:
     return {name: FormField(name, info) for name, info in Everything.model_fields.items()}
 
 
+@pytest.mark.spec("X1")
+@pytest.mark.parametrize("key", [one.key for one in KINDS if one.params is not None])
+def test_no_field_is_wider_than_the_dialog(qtbot: QtBot, key: str) -> None:
+    model = kind(key).params
+    assert model is not None
+    for name, info in model.model_fields.items():
+        field = FormField(name, info)
+        qtbot.addWidget(field)
+        assert field.minimumSizeHint().width() <= 670, name
+
+
 def test_each_type_has_its_widget(qtbot: QtBot) -> None:
     made = fields()
     for field in made.values():

@@ -61,8 +61,8 @@ def document() -> str:
         [
             "# Requirements and their proofs",
             "",
-            "Each requirement of the specification by its id, with the test files that prove it, or a part of it. A test",
-            "holds this page exact (`tests/unit/test_requirements.py`).",
+            "Each requirement of the specification by its id, with the test files that prove it, or a part of it. A",
+            "test holds this page exact (`tests/unit/test_requirements.py`).",
             "",
             "## Proved, wholly or in part",
             "",
