@@ -56,6 +56,7 @@ SUPERUSER = "postgres"
 
 _STARTING = 600.0  # crash recovery of a large database may take minutes
 _RETRY = 15.0  # after a crash, backends of the last run hold the shared memory for seconds
+_SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 _ORPHANS = 2.0  # those that have not ended by themselves after this time are ended
 
 _SETTINGS = {
@@ -440,9 +441,14 @@ def _serves(pid: int, pg: Path) -> bool:
 
 
 def _answers(port: int) -> bool:
+    """Whether a PostgreSQL answers there. A mere connection proves nothing: the kernel makes it for a killed one too.
+
+    It is asked whether it speaks TLS (SSLRequest, PostgreSQL's protocol, "Message Formats"): a byte, without a login.
+    """
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
-            return True
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+            connection.sendall(_SSL_REQUEST)
+            return connection.recv(1) in (b"N", b"S")
     except OSError:
         return False
 
