@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 import psycopg
@@ -96,26 +98,51 @@ def loaded(options: argparse.Namespace) -> Iterator[Loaded]:
     name = f"{_FORMAT}-{tables}-" + "-".join(str(size) for size in asdict(sizes).values())
     folder = options.cache / name
     mark = folder / "loaded.json"
-    if options.fresh or not mark.exists():
-        for old in options.cache.glob("[0-9]*-*"):  # one database is large enough
-            Server.at(old / "server").stop("immediate")
-            shutil.rmtree(old)
-        folder.mkdir(parents=True)
-        for one in (options.cache, folder):
-            one.chmod(0o755)
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in (options.cache, folder):
+        one.chmod(0o755)
     server = Server.at(folder / "server")
-    server.stop("immediate")  # of a benchmark that was killed
-    started = server.ensure()
+    with (folder / "lock").open("w") as lock:
+        if _alone(lock):
+            server.stop("immediate")  # of a benchmark that was killed
+            if options.fresh or not mark.exists():
+                _clear(options.cache, folder)
+                started = server.ensure()
+                job = _load(started.conninfo("postgres"), started.conninfo(DATABASE), sizes)
+                mark.write_text(json.dumps({"log_job": job}))
+            started = server.ensure()
+            engine = _superuser(started.conninfo(DATABASE))
+            admin.upgrade_schema(engine)  # functions and policies of today
+            engine.dispose()
+        fcntl.flock(lock, fcntl.LOCK_SH)  # others may use it at the same time; while it is being made they wait here
+        started = server.ensure()
+        try:
+            yield Loaded(port=started.port, log_job=json.loads(mark.read_text())["log_job"], sizes=sizes)
+        finally:
+            if _alone(lock):
+                server.stop("fast")
+
+
+def _alone(lock: IO[str]) -> bool:
+    """Whether nobody else holds the lock; then it is ours alone."""
     try:
-        if not mark.exists():
-            job = _load(started.conninfo("postgres"), started.conninfo(DATABASE), sizes)
-            mark.write_text(json.dumps({"log_job": job}))
-        engine = _superuser(started.conninfo(DATABASE))
-        admin.upgrade_schema(engine)  # functions and policies of today
-        engine.dispose()
-        yield Loaded(port=started.port, log_job=json.loads(mark.read_text())["log_job"], sizes=sizes)
-    finally:
-        server.stop("fast")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _clear(cache: Path, folder: Path) -> None:
+    """Remove what a half-made database left in `folder`, and other databases that nobody uses: one is large enough."""
+    shutil.rmtree(folder / "server", ignore_errors=True)
+    (folder / "loaded.json").unlink(missing_ok=True)
+    for old in cache.glob("[0-9]*-*"):
+        if old == folder:
+            continue
+        with (old / "lock").open("w") as lock:
+            if _alone(lock):
+                Server.at(old / "server").stop("immediate")
+                shutil.rmtree(old)
 
 
 def _superuser(conninfo: str) -> sa.Engine:
