@@ -105,12 +105,13 @@ def loaded(options: argparse.Namespace) -> Iterator[Loaded]:
     with (folder / "lock").open("w") as lock:
         if _alone(lock):
             server.stop("immediate")  # of a benchmark that was killed
-            if options.fresh or not mark.exists():
+            fresh = options.fresh or not mark.exists()
+            if fresh:
                 _clear(options.cache, folder)
-                started = server.ensure()
+            started = server.ensure()
+            if fresh:
                 job = _load(started.conninfo("postgres"), started.conninfo(DATABASE), sizes)
                 mark.write_text(json.dumps({"log_job": job}))
-            started = server.ensure()
             engine = _superuser(started.conninfo(DATABASE))
             admin.upgrade_schema(engine)  # functions and policies of today
             engine.dispose()
