@@ -79,6 +79,8 @@ def feed(client: Client) -> Callable[[Listening], Source]:
             elif isinstance(event, Resync):
                 listening.tell_connection(None)
             else:
+                if event.silent:  # calls that are under way would wait as long as the system lets them
+                    client.abandon()
                 listening.tell_connection(event.text)
 
         return Feed(client.login, None, on_event, interval=0.05)

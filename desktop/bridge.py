@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer, Signal
 from qasync import QEventLoop
 
+from quarterdeck.cancellation import Cancellation
 from quarterdeck.errors import Conflict
 
 if TYPE_CHECKING:
@@ -147,20 +148,33 @@ class Bridge(QObject):
         self._latest: dict[tuple[int, str], asyncio.Task[Any]] = {}
         self._sources: list[Source] = []
         self._closed = False
+        self._cancels: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._workers = [_Worker(self._calls, number) for number in range(threads)]
+        self._workers.append(_Worker(self._cancels, threads))
         for worker in self._workers:
             worker.start()
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """`function(*args, **kwargs)` in a thread of the pool; its result or its exception.
 
-        When the awaiting task is cancelled, a call that has not begun is never made; the result of a running one is
-        dropped (the server's statement time-out bounds it).
+        When the awaiting task is cancelled, a call that has not begun is never made; what a running one reads is
+        cancelled in the database, and its result is dropped. What it writes is not cut short.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._calls.put((loop, future, lambda: function(*args, **kwargs)))
-        return await future
+        cancellation = Cancellation()
+
+        def watched() -> T:
+            with cancellation.watching():
+                return function(*args, **kwargs)
+
+        self._calls.put((loop, future, watched))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # in a thread of its own: it may wait for the network, and all others may be busy
+            self._cancels.put((loop, loop.create_future(), cancellation.cancel))
+            raise
 
     def start(self, owner: QObject, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a coroutine from a slot. It is cancelled when its owner is destroyed; its error is shown.
@@ -251,6 +265,7 @@ class Bridge(QObject):
         await asyncio.gather(*tasks, return_exceptions=True)
         for _ in self._workers:
             self._calls.put(None)
+        self._cancels.put(None)
         deadline = time.monotonic() + self.PATIENCE
         while any(worker.is_alive() for worker in self._workers) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import psycopg
 import sqlalchemy as sa
 
-from quarterdeck.database import translated
+from quarterdeck.database import reading
 from quarterdeck.job import LogLine
 from quarterdeck.lines import decode_line
 from quarterdeck.outline import Bounds, Marked, Numbers, Outline, Places, marks_of, unmarked
@@ -276,7 +276,7 @@ class Chunks:
 
     @contextmanager
     def connection(self) -> Iterator[sa.Connection]:
-        with translated(), self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             yield connection
 
     @contextmanager

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import socket
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from quarterdeck.cancellation import interruptible
 from quarterdeck.errors import Conflict, Disconnected, Invalid, NotFound, QuarterdeckError, Refused
 
-__all__ = ["Fenced", "Login", "connect_arguments", "engine", "translate", "translated"]
+__all__ = ["Fenced", "Login", "abandon", "connect_arguments", "engine", "reading", "translate", "translated"]
 
 STATEMENT_TIMEOUT = 60.0
 """Seconds after which a statement of a person's connection is given up."""
@@ -106,7 +112,7 @@ def engine(
         Invalid: see `connect_arguments`.
     """
     arguments = connect_arguments(login, application=application, statement_timeout=statement_timeout)
-    return sa.create_engine(
+    made = sa.create_engine(
         sa.URL.create("postgresql+psycopg"),
         connect_args=arguments,
         pool_pre_ping=True,
@@ -115,6 +121,52 @@ def engine(
         pool_timeout=30,
         hide_parameters=True,
     )
+    opened: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+
+    def connected(connection: psycopg.Connection[Any], _: object) -> None:
+        with _OPENING:
+            opened.add(connection)
+
+    sa.event.listen(made, "connect", connected)
+    _OPENED[made] = opened
+    return made
+
+
+_OPENING = threading.Lock()
+_OPENED: weakref.WeakKeyDictionary[sa.Engine, weakref.WeakSet[psycopg.Connection[Any]]] = weakref.WeakKeyDictionary()
+
+_CANCEL_TIMEOUT = 3.0
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection to read with, inside `translated()`: a call that is given up meanwhile is cancelled in the database.
+
+    It never reaches another call's statement: the connection goes back to the pool when the cancel request has been
+    carried out, and a server ignores one that comes between statements.
+    """
+    with translated(), engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, psycopg.Connection):
+            raise TypeError("the engine must be one of psycopg's")
+        with interruptible(lambda: driver.cancel_safe(timeout=_CANCEL_TIMEOUT)) as one:
+            try:
+                yield connection
+            finally:
+                if one.unsure:
+                    connection.invalidate()
+
+
+def abandon(engine: sa.Engine) -> None:
+    """Give up all connections, from any thread: who waits on one gets Disconnected now.
+
+    For a network that drops everything in silence, where they would wait for the system's time limits.
+    """
+    with _OPENING:
+        connections = list(_OPENED.get(engine, ()))
+    for connection in connections:
+        with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as peer:
+            peer.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -26,6 +26,16 @@ __all__ = ["Changed", "Event", "Feed", "Lost", "Resync"]
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
+_ANSWER = 5.0
+"""Seconds within which a server answers that is there."""
+
+
+class _Silent(psycopg.OperationalError):
+    """The server does not answer, and nobody closed the connection."""
+
+
+class _Stopped(Exception):
+    """The feed was stopped while it waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +52,13 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection is gone, and is being sought again; `text` says why. Comes once for each time it goes."""
+    """The connection is gone, and is being sought again; `text` says why. Comes once for each time it goes.
+
+    `silent`: nobody closed it, but the server stopped answering, so that other connections to it wait in vain, too.
+    """
 
     text: str
+    silent: bool = False
 
 
 Event = Changed | Resync | Lost
@@ -55,7 +69,8 @@ class Feed:
 
     `on_event` is called in the feed's thread, one call at a time, with at most one `Changed` an `interval` (seconds):
     hints in between are gathered, and an event after a quiet time comes at once. `channels` None: those of the
-    signed-in person, asked for at each connection.
+    signed-in person, asked for at each connection. After `pulse` seconds without a word from the server it is asked for
+    one: a network that drops everything in silence is found out in `pulse` and 5 seconds at most.
 
     A context manager that starts and stops it.
     """
@@ -67,11 +82,13 @@ class Feed:
         on_event: Callable[[Event], None],
         *,
         interval: float = 0.1,
+        pulse: float = 10.0,
     ) -> None:
         self._arguments = connect_arguments(login, application="quarterdeck feed")
         self._channels = channels
         self._on_event = on_event
         self._interval = interval
+        self._pulse = pulse
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._wake, self._waker = socket.socketpair()
@@ -112,9 +129,11 @@ class Feed:
                 self._tell(Resync())
                 pause, said = _FIRST_PAUSE, False
                 self._hear(connection)
+            except _Stopped:
+                return
             except (psycopg.Error, OSError) as error:
                 if not said:
-                    self._tell(Lost(_reason(error)))
+                    self._tell(Lost(_reason(error), silent=isinstance(error, _Silent)))
                     said = True
             finally:
                 if connection is not None:
@@ -146,16 +165,17 @@ class Feed:
     def _listen(self, connection: pq.abc.PGconn) -> None:
         channels = self._channels
         if channels is None:
-            result = _execute(connection, b"select * from qd.my_channels()")
+            result = self._execute(connection, b"select * from qd.my_channels()")
             channels = [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
         for channel in channels:
-            _execute(connection, b"listen " + sql.Identifier(channel).as_bytes())
+            self._execute(connection, b"listen " + sql.Identifier(channel).as_bytes())
 
     def _hear(self, connection: pq.abc.PGconn) -> None:
         """Passes hints on until the feed is stopped or the connection fails, which raises."""
         ids: set[int] = set()
         everything = False
         told = -self._interval
+        heard = time.monotonic()
         while not self._stopped:
             connection.consume_input()
             while (notice := connection.notifies()) is not None:
@@ -170,14 +190,42 @@ class Feed:
                 told = time.monotonic()
             elif ids or everything:
                 self._wait(connection, due)
-            else:
-                self._wait(connection, None)
+            elif self._wait(connection, max(0.0, heard + self._pulse - time.monotonic())):
+                heard = time.monotonic()
+            elif not self._stopped and time.monotonic() >= heard + self._pulse:
+                self._execute(connection, b"")
+                heard = time.monotonic()
 
-    def _wait(self, connection: pq.abc.PGconn, seconds: float | None, *, writing: bool = False) -> None:
-        """Until the connection has something to say, or can be written to, or the feed is stopped, or time is up."""
+    def _execute(self, connection: pq.abc.PGconn, statement: bytes) -> pq.abc.PGresult:
+        """A statement's result. Unlike the driver's own it waits for a few seconds only, and is ended by `stop`."""
+        deadline = time.monotonic() + _ANSWER
+        connection.send_query(statement)
+        result: pq.abc.PGresult | None = None
+        writing = connection.flush() == 1
+        while True:
+            while not connection.is_busy():
+                following = connection.get_result()
+                if following is None:
+                    return _checked(connection, result)
+                result = following
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _Silent("timeout expired")
+            self._wait(connection, left, writing=writing)
+            if self._stopped:
+                raise _Stopped
+            connection.consume_input()
+            writing = connection.flush() == 1
+
+    def _wait(self, connection: pq.abc.PGconn, seconds: float | None, *, writing: bool = False) -> bool:
+        """Until the connection has something to say, or can be written to, or the feed is stopped, or time is up.
+
+        True when there is something to read.
+        """
         peer = connection.socket
-        readable: list[socket.socket | int] = [self._wake] if writing else [self._wake, peer]
-        select.select(readable, [peer] if writing else [], [], seconds)
+        watched: list[socket.socket | int] = [self._wake] if writing else [self._wake, peer]
+        readable, _, _ = select.select(watched, [peer] if writing else [], [], seconds)
+        return peer in readable
 
     def _idle(self, seconds: float) -> None:
         if not self._stopped:
@@ -192,10 +240,10 @@ class Feed:
             _LOG.exception("an event of the feed could not be handled")
 
 
-def _execute(connection: pq.abc.PGconn, statement: bytes) -> pq.abc.PGresult:
-    result = connection.exec_(statement)
-    if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
-        raise psycopg.OperationalError(result.get_error_message())
+def _checked(connection: pq.abc.PGconn, result: pq.abc.PGresult | None) -> pq.abc.PGresult:
+    good = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
+    if result is None or result.status not in good:
+        raise psycopg.OperationalError((result or connection).get_error_message())
     return result
 
 

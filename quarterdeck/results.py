@@ -27,7 +27,7 @@ from quarterdeck.blocks import (
     schema_bytes,
     schema_from,
 )
-from quarterdeck.database import translated
+from quarterdeck.database import reading
 from quarterdeck.errors import Conflict, Invalid, NotFound
 from quarterdeck.query import close_match
 
@@ -223,7 +223,7 @@ class Results:
 
     @contextmanager
     def _cursor(self) -> Iterator[psycopg.Cursor[Any]]:
-        with translated(), self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             driver = connection.connection.driver_connection
             if not isinstance(driver, psycopg.Connection):
                 raise TypeError("the engine must be one of psycopg's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from quarterdeck.job import Node
 from quarterdeck.profile import Profile
 from quarterdeck.schema import REVISION
 
-__all__ = ["Me", "Session", "login_of"]
+__all__ = ["Me", "Session", "login_of", "node_from"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +103,10 @@ class Session:
         """Close all connections."""
         self._engine.dispose()
 
+    def abandon(self) -> None:
+        """Give up all connections, from any thread: who waits on one gets Disconnected now. Later calls make new ones."""
+        database.abandon(self._engine)
+
     def __enter__(self) -> Self:
         return self
 
@@ -128,11 +133,11 @@ class Session:
         """The cluster's nodes, by name."""
         with self._reading() as connection:
             rows = connection.execute(sa.text("select * from qd.list_nodes()")).mappings().all()
-        return [_node(row) for row in rows]
+        return [node_from(row) for row in rows]
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with database.translated(), self._engine.connect() as connection:
+        with database.reading(self._engine) as connection:
             yield connection
 
     @contextmanager
@@ -156,8 +161,9 @@ def _check_version(server: str) -> None:
         )
 
 
-def _node(row: Mapping[Any, Any]) -> Node:
-    fields = dict(row)
+def node_from(row: Mapping[Any, Any]) -> Node:
+    """A row of `qd.list_nodes()`, which may have further columns, as a node."""
+    fields = {field.name: row[field.name] for field in dataclasses.fields(Node)}
     beat = fields.pop("heartbeat")
     return Node(
         **{**fields, "labels": tuple(fields["labels"])},
