@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from quarterdeck import query
+from quarterdeck.audit import Audit
+from quarterdeck.cluster import Nodes
 from quarterdeck.data import Data
 from quarterdeck.errors import Conflict, Disconnected, Invalid, NotFound, Refused
 from quarterdeck.job import ENDED, Action, Changes, Deleted, Details, Job, Status, Task
@@ -38,7 +40,7 @@ _TASKS = sa.text(
 )
 
 
-class Client(Data):
+class Client(Data, Nodes, Audit):
     """The jobs of a cluster, as the signed-in person may see and handle them.
 
     All calls raise `Disconnected` when the server can't be reached, and are usable from several threads.
@@ -174,8 +176,13 @@ class Client(Data):
         model = parameters.validated(chosen, params)
         if chosen.facts is None or chosen.tasks is None:
             raise Invalid(f"jobs of kind '{kind}' can't be started by this version", field="kind")
-        if chosen.check is not None:
-            chosen.check(model, self.tables_at_hand())
+        template: dict[str, Any] = {}
+        if chosen.check is not None or chosen.template is not None:
+            tables = self.tables_at_hand()
+            if chosen.check is not None:
+                chosen.check(model, tables)
+            if chosen.template is not None:
+                template = chosen.template(model, tables)
         facts = dataclasses.asdict(chosen.facts(model))
         tasks = [
             {
@@ -185,8 +192,9 @@ class Client(Data):
             }
             for task in chosen.tasks(model)
         ]
-        statement = sa.text("select qd.submit_job(:kind, :params, :facts, :tasks, '{}', :rerun_of)").bindparams(
+        statement = sa.text("select qd.submit_job(:kind, :params, :facts, :tasks, :template, :rerun_of)").bindparams(
             sa.bindparam("params", type_=pg.JSONB),
+            sa.bindparam("template", type_=pg.JSONB),
             sa.bindparam("facts", type_=pg.JSONB),
             sa.bindparam("tasks", type_=pg.JSONB),
         )
@@ -195,6 +203,7 @@ class Client(Data):
             "params": parameters.as_json(model, "the parameters"),
             "facts": parameters.as_json(facts, "the job's name"),
             "tasks": tasks,
+            "template": parameters.as_json(template, "the run template"),
             "rerun_of": rerun_of,
         }
         with self._writing() as connection:

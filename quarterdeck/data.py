@@ -146,6 +146,26 @@ class TablesAtHand:
         Raises:
             NotFound: there is none of that name, or several people have a public one of it.
         """
+        return self._data.dataset_columns(self._found(name))
+
+    def described(self, name: str) -> dict[str, Any]:
+        """Which dataset that is, and what is in it now, as JSON. Raises as `columns` does."""
+        found = self._found(name)
+        return {
+            "dataset": found.id,
+            "creator": found.creator,
+            "name": found.name,
+            "rows": found.rows,
+            "columns": list(self._data.dataset_columns(found)),
+            "first_time": None if found.time_min is None else found.time_min.isoformat(),
+            "last_time": None if found.time_max is None else found.time_max.isoformat(),
+            "updated": found.updated.isoformat(),
+            "import_job": found.job_id,
+            "folder": found.folder,
+            "synthetic": found.synthetic,
+        }
+
+    def _found(self, name: str) -> Dataset:
         mine = [one for one in self._datasets if one.creator == self._data.me.login and one.name == name]
         full = [one for one in self._datasets if f"{one.creator}.{one.name}" == name]
         public = [one for one in self._datasets if one.public and one.name == name]
@@ -156,7 +176,7 @@ class TablesAtHand:
         if not found:
             near = close_match(name, {one.name for one in self._datasets})
             raise NotFound(f"there is no table '{name}'{near or ' yet: import it first'}", field="table")
-        return self._data.dataset_columns(found[0])
+        return found[0]
 
 
 def _utc(time: dt.datetime | None) -> dt.datetime | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Kind
+from quarterdeck.kinds.kind import Kind, Misfit
 from quarterdeck.query import close_match
 
 __all__ = ["as_json", "parsed", "startable", "validated"]
@@ -110,7 +110,10 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> Invalid:
         case "missing":
             return Invalid(f"parameter '{path}' is missing", field=top)
         case "value_error":
-            text = str(first.get("ctx", {}).get("error", first["msg"]))
+            cause = first.get("ctx", {}).get("error")
+            text = str(cause or first["msg"])
+            if isinstance(cause, Misfit) and not first["loc"]:
+                top = cause.field
         case _:
             message = first["msg"].replace("Input should", "it should", 1)
             text = f"{message[:1].lower()}{message[1:]}{_given(first['input'])}"

@@ -12,9 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from quarterdeck import columns as job_columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Facts, Kind, Section, Tables, TaskPlan
+from quarterdeck.kinds.kind import Facts, Kind, Misfit, Section, Tables, TaskPlan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
     from quarterdeck.context import Context
 
 __all__ = ["KIND", "DataImport", "run"]
@@ -167,15 +171,15 @@ class DataImport(BaseModel):
     @model_validator(mode="after")
     def _source(self) -> DataImport:
         if (self.path is None) == (self.url is None):
-            raise ValueError("give either path, or url and query")
+            raise Misfit("give either path, or url and query", "path")
         if self.url is not None and not (self.query or "").strip():
-            raise ValueError("url needs a query to ask there")
+            raise Misfit("url needs a query to ask there", "query")
         if self.url is None and self.query is not None:
-            raise ValueError("query needs the url of the database to ask")
+            raise Misfit("query needs the url of the database to ask", "url")
         if self.register_ and self.path is None:
-            raise ValueError("register needs the path of Parquet files")
+            raise Misfit("register needs the path of Parquet files", "path")
         if self.register_ and self.format not in (None, "parquet"):
-            raise ValueError("only Parquet files can be registered")
+            raise Misfit("only Parquet files can be registered", "format")
         return self
 
 
@@ -197,13 +201,14 @@ def _check(params: DataImport, tables: Tables) -> None:
 
 
 def run(context: Context, params: dict[str, Any]) -> None:
-    """Import, and write the tables `rejects` (T1), `files` and `preview`; the rows become the dataset `table`."""
+    """Import, and write D1's tables: `rejects` (T1), `files`, `symbols`, `preview` and `report` (JSON); the rows become
+    the dataset `table`."""
     import json
     import logging
 
     import pyarrow as pa
 
-    from quarterdeck.quant.import_report import REJECTS
+    from quarterdeck.quant.import_report import REJECTS, SymbolTally
     from quarterdeck.quant.market import MarketImport, MarketRequest
 
     log = logging.getLogger("data_import")
@@ -236,23 +241,26 @@ def run(context: Context, params: dict[str, Any]) -> None:
         schema = data.read()
         log.info("columns: %s", ", ".join(f"{field.name} {field.type}" for field in schema))
         preview: list[Any] = []
+        tally = SymbolTally()
         with context.writer("data", schema, publish=publish) as writer:
             for batch in data.batches():
                 if sum(len(part) for part in preview) < 100:
                     preview.append(batch.slice(0, 100))
+                tally.add(batch)
                 writer.write(batch)
                 context.progress(0.7 + 0.3 * writer.rows / max(data.report.rows_read, 1), "writing")
-        if not data.report.rows_written:
-            raise Invalid(
-                f"no line of the source could be imported into '{settings.table}': {_first_reason(data.rejects())}"
-            )
         with context.writer("rejects", REJECTS) as writer:
             for batch in data.rejects():
                 writer.write(batch)
         context.write("files", data.report.files_table())
+        context.write("symbols", tally.table())
         if preview:
             context.write("preview", pa.Table.from_batches(preview).slice(0, 100))
         context.write("report", pa.table({"report": [json.dumps(data.report.to_dict())]}))
+        if not data.report.rows_written:  # what was read and why nothing came of it stays to be seen
+            raise Invalid(
+                f"no line of the source could be imported into '{settings.table}': {_first_reason(data.rejects())}"
+            )
         for file in data.report.files:
             log.info(
                 "%s: %d rows read, %d written, %d rejected",
@@ -283,30 +291,66 @@ def _first_reason(rejects: Any) -> str:
 
 
 def _register(context: Context, settings: DataImport, publish: dict[str, Any], log: Any) -> None:
+    import json
+
+    import polars as pl
+    import pyarrow as pa
+
+    from quarterdeck.quant.import_report import registered
+
+    folder, scan, schema = _parquet(settings)
+    report, symbols = registered(folder, scan)
+    with context.writer("data", schema.to_frame().to_arrow().schema, publish=publish | {"folder": str(folder)}):
+        pass
+    context.write("files", report.files_table())
+    context.write("symbols", symbols)
+    context.write("preview", scan.select(pl.all()).head(100).collect())
+    context.write("report", pa.table({"report": [json.dumps(report.to_dict())]}))
+    log.info(
+        "table %s: %d rows of %d symbols in %s, by reference", settings.table, report.rows_read, report.symbols, folder
+    )
+
+
+def _parquet(settings: DataImport) -> tuple[Path, pl.LazyFrame, pl.Schema]:
     from pathlib import Path
 
     import polars as pl
 
     if not isinstance(settings.path, str) or not Path(settings.path).is_dir():
-        raise Invalid(f"register needs one folder of Parquet files that the nodes can read, not {settings.path}")
+        raise Invalid(
+            f"register needs one folder of Parquet files that the nodes can read, not {settings.path}", field="path"
+        )
     folder = Path(settings.path).resolve()
     try:
         scan = pl.scan_parquet(folder / "**" / "*.parquet")
         schema = scan.collect_schema()
-        missing = [name for name in ("symbol", "time") if name not in schema]
-        if missing:
-            raise Invalid(f"the files in {folder} have no column {missing[0]}; they have {', '.join(schema)}")
-        counts = scan.select(
-            rows=pl.len(), symbols=pl.col("symbol").n_unique(), first=pl.col("time").min(), last=pl.col("time").max()
-        ).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise Invalid(f"the folder {folder} can't be read as Parquet: {str(error).splitlines()[0]}") from None
-    empty = schema.to_frame().to_arrow()
-    with context.writer("data", empty.schema, publish=publish | {"folder": str(folder)}):
-        pass
-    context.write("files", counts.select(pl.lit(str(folder)).alias("folder"), pl.all()))
-    context.write("preview", scan.head(100).collect())
-    log.info("table %s: %d rows of %d symbols in %s, by reference", settings.table, *counts.row(0)[:2], folder)
+        raise Invalid(
+            f"the folder {folder} can't be read as Parquet: {str(error).splitlines()[0]}", field="path"
+        ) from None
+    missing = [name for name in ("symbol", "time") if name not in schema]
+    if missing:
+        raise Invalid(f"the files in {folder} have no column {missing[0]}; they have {', '.join(schema)}", field="path")
+    return folder, scan, schema
+
+
+def _probe(params: DataImport) -> None:
+    """What the import would stumble over at the beginning of its sources, found on a machine that has them."""
+    import tempfile
+    from pathlib import Path
+
+    from quarterdeck.quant.market import MarketImport, MarketRequest
+
+    if params.register_:
+        _parquet(params)
+        return
+    if params.url is not None:
+        return  # asking a server twice is not for a form
+    with (
+        tempfile.TemporaryDirectory(prefix="quarterdeck-") as folder,
+        MarketImport(MarketRequest(**params.reading()), Path(folder)) as data,
+    ):
+        data.peek()
 
 
 KIND = Kind(
@@ -324,10 +368,12 @@ KIND = Kind(
     facts=_facts,
     tasks=_tasks,
     check=_check,
+    probe=_probe,
     run="quarterdeck.kinds.data_import:run",
     details=(
         Section(type="import_results", title="Import Results"),
-        Section(type="table", title="Rejected Lines", options={"table": "rejects"}),
+        Section(type="table", title="Rejected Lines", options={"table": "rejects", "nothing": "No line was rejected."}),
+        Section(type="table", title="Symbols", options={"table": "symbols"}),
         Section(type="table", title="Preview", options={"table": "preview"}),
         Section(type="parameters", title="Import Parameters"),
         Section(type="tasks", title="Tasks"),

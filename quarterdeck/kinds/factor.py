@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from quarterdeck import columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Facts, Kind, Section, Tables, TaskPlan
+from quarterdeck.kinds.kind import Facts, Kind, Misfit, Section, Tables, TaskPlan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,6 +38,16 @@ class FactorText(BaseModel):
     def _name(cls, value: str) -> str:
         return _checked_name(value)
 
+    @field_validator("formula")
+    @classmethod
+    def _formula(cls, value: str | None) -> str | None:
+        return _checked_formula(value)
+
+    @field_validator("code")
+    @classmethod
+    def _code(cls, value: str | None) -> str | None:
+        return _checked_code(value)
+
     @model_validator(mode="after")
     def _text(self) -> FactorText:
         _check_text(self.formula, self.code, f"factor '{self.name}'")
@@ -64,23 +74,33 @@ class Factor(BaseModel):
     def _name(cls, value: str) -> str:
         return _checked_name(value)
 
+    @field_validator("formula")
+    @classmethod
+    def _formula(cls, value: str | None) -> str | None:
+        return _checked_formula(value)
+
+    @field_validator("code")
+    @classmethod
+    def _code(cls, value: str | None) -> str | None:
+        return _checked_code(value)
+
     @model_validator(mode="after")
     def _texts(self) -> Factor:
         if self.factors is not None:
             if self.formula is not None or self.code is not None:
-                raise ValueError("give either formula or code, or factors for a batch test, not both")
+                raise Misfit("give either formula or code, or factors for a batch test, not both", "factors")
             if not self.factors:
-                raise ValueError("factors is empty: a batch test needs at least one factor")
+                raise Misfit("factors is empty: a batch test needs at least one factor", "factors")
             names = [one.name for one in self.factors]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"factor '{twice[0]}' stands in factors twice: give each a name of its own")
+                raise Misfit(f"factor '{twice[0]}' stands in factors twice: give each a name of its own", "factors")
         else:
             _check_text(self.formula, self.code, f"factor '{self.name}'")
         if self.symbols is not None and not self.symbols:
-            raise ValueError("symbols is an empty list: leave it out for all symbols")
+            raise Misfit("symbols is an empty list: leave it out for all symbols", "symbols")
         if self.start is not None and self.end is not None and _first(self.start) > _last(self.end):
-            raise ValueError(f"start {self.start} lies after end {self.end}")
+            raise Misfit(f"start {self.start} lies after end {self.end}", "end")
         return self
 
 
@@ -93,18 +113,33 @@ def _checked_name(value: str) -> str:
     return value
 
 
+def _checked_formula(value: str | None) -> str | None:
+    if value is not None:
+        from quarterdeck.quant import expression
+
+        try:
+            expression.compile_formula(value)
+        except Invalid as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+def _checked_code(value: str | None) -> str | None:
+    if value is not None:
+        from quarterdeck.quant import expression
+
+        try:
+            expression.check_code(value)
+        except Invalid as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
 def _check_text(formula: str | None, code: str | None, owner: str) -> None:
     if (formula is None) == (code is None):
-        raise ValueError(f"{owner} needs either a formula or code" + (", not both" if formula is not None else ""))
-    from quarterdeck.quant import expression
-
-    try:
-        if formula is not None:
-            expression.compile_formula(formula)
-        else:
-            expression.check_code(code or "")
-    except Invalid as error:
-        raise ValueError(str(error)) from None
+        raise Misfit(
+            f"{owner} needs either a formula or code" + (", not both" if formula is not None else ""), "formula"
+        )
 
 
 def _utc(time: dt.datetime) -> dt.datetime:
@@ -141,23 +176,51 @@ def _check(params: Factor, tables: Tables) -> None:
     columns = tables.columns(params.table)
     from quarterdeck.quant import expression
 
-    for formula in (one.formula for one in (params.factors or ())):
-        if formula is not None:
-            expression.compile_formula(formula, columns)
-    if params.formula is not None:
-        expression.compile_formula(params.formula, columns)
+    try:
+        if params.formula is not None:
+            expression.compile_formula(params.formula, columns)
+    except Invalid as error:
+        raise Invalid(str(error), field="formula") from None
+    for one in params.factors or ():
+        try:
+            if one.formula is not None:
+                expression.compile_formula(one.formula, columns)
+        except Invalid as error:
+            raise Invalid(f"factor '{one.name}': {error}", field="factors") from None
+
+
+def _template(params: Factor, tables: Tables) -> dict[str, Any]:
+    import hashlib
+    import importlib.metadata
+
+    texts = params.factors or [FactorText(name=params.name, formula=params.formula, code=params.code)]
+    return {
+        "factors": [
+            {
+                "name": one.name,
+                "by": "formula" if one.formula is not None else "code",
+                "sha256": hashlib.sha256((one.formula or one.code or "").encode()).hexdigest(),
+            }
+            for one in texts
+        ],
+        "table": tables.described(params.table),
+        "quarterdeck": importlib.metadata.version("quarterdeck"),
+    }
 
 
 def run(context: Context, params: dict[str, Any]) -> None:
-    """Compute one factor and write the table `factor` (time, symbol, value), sorted by time and symbol."""
+    """Compute one factor and write the table `factor` (time, symbol, value), sorted by time and symbol; the table
+    `environment` (item, value) keeps the versions it was computed with."""
     import logging
 
+    from quarterdeck.kinds import environment
     from quarterdeck.quant import expression, program
 
     log = logging.getLogger("factor")
     settings = Factor.model_validate(params)
     start = None if settings.start is None else _first(settings.start)
     end = None if settings.end is None else _last(settings.end)
+    context.write("environment", environment.table())
     context.progress(0.0, "reading")
     if settings.formula is not None:
         formula = expression.compile_formula(settings.formula, context.schema(settings.table).names)
@@ -229,6 +292,7 @@ KIND = Kind(
     facts=_facts,
     tasks=_tasks,
     check=_check,
+    template=_template,
     run="quarterdeck.kinds.factor:run",
     details=(
         Section(type="parameters", title="Run Parameters"),

@@ -10,7 +10,15 @@ from pydantic import BaseModel
 
 from quarterdeck.columns import Column
 
-__all__ = ["Facts", "Kind", "Section", "Tables", "TaskPlan"]
+__all__ = ["Facts", "Kind", "Misfit", "Section", "Tables", "TaskPlan"]
+
+
+class Misfit(ValueError):
+    """Parameters that don't fit together, found by a model's validator; `field` is the one to change."""
+
+    def __init__(self, text: str, field: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +65,11 @@ class Tables(Protocol):
         """A table's columns. Raises NotFound, with the names that may have been meant."""
         ...
 
+    def described(self, name: str) -> dict[str, Any]:
+        """Which table that is and what is in it now, as JSON: dataset, creator, name, rows, columns, times, updated,
+        folder. Raises NotFound."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -65,7 +78,9 @@ class Kind:
     `run` is the dotted name `module:function` of `run(context, params)`, loaded only in a task's process;
     `params` is None while the kind can be listed but not yet started. `restart`: may a task of it run again by itself
     when its node was lost (G1). `check(params, tables)` refuses, before anything is stored, what can't work on the
-    tables that there are.
+    tables that there are. `probe(params)` looks, where a form is filled in on the machine that runs the tasks, whether
+    the files that the parameters name can be used. `template(params, tables)` gives what a run was made of, kept with
+    the job as its run template (F1).
     """
 
     key: str
@@ -75,6 +90,8 @@ class Kind:
     facts: Callable[[Any], Facts] | None = None
     tasks: Callable[[Any], Sequence[TaskPlan]] | None = None
     check: Callable[[Any, Tables], None] | None = None
+    probe: Callable[[Any], None] | None = None
+    template: Callable[[Any, Tables], dict[str, Any]] | None = None
     run: str = ""
     details: tuple[Section, ...] = ()
     example: dict[str, Any] = field(default_factory=dict)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from quarterdeck.errors import Invalid
 from quarterdeck.quant.source import Fault
 from quarterdeck.quant.time_format import TIME
 
-__all__ = ["FILES", "REJECTS", "FileReport", "ImportReport", "Rejects"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["FILES", "REJECTS", "SYMBOLS", "FileReport", "ImportReport", "Rejects", "SymbolTally", "registered"]
 
 REJECTS = pa.schema(
     [
@@ -40,7 +44,10 @@ FILES = pa.schema(
         ("notes", pa.string()),
     ]
 )
+SYMBOLS = pa.schema([("symbol", pa.string()), ("rows", pa.int64()), ("first_time", TIME), ("last_time", TIME)])
+"""The symbols that were written: how many rows, from when to when."""
 _HELD = 20_000
+_TALLIED = 200_000
 
 
 def _moment(micros: int | None) -> datetime | None:
@@ -82,10 +89,14 @@ class FileReport:
 
 @dataclass
 class ImportReport:
-    """The import results of D1: per file and in total."""
+    """The import results of D1: per file and in total.
+
+    `columns` are the table's columns and their Arrow types, `sources` what each was called where it came from.
+    """
 
     files: list[FileReport] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     symbols: int = 0
     first_symbols: list[str] = field(default_factory=list)
     first: int | None = None
@@ -145,12 +156,79 @@ class ImportReport:
             "rows_written": self.rows_written,
             "rows_rejected": self.rows_rejected,
             "columns": dict(self.columns),
+            "sources": dict(self.sources),
             "symbols": self.symbols,
             "first_symbols": list(self.first_symbols),
             "first_time": self.first_time.isoformat() if self.first_time else None,
             "last_time": self.last_time.isoformat() if self.last_time else None,
             "files": files,
         }
+
+
+class SymbolTally:
+    """Counts the rows of each symbol, and finds their first and last times, batch by batch."""
+
+    def __init__(self) -> None:
+        self._parts: list[pa.Table] = []
+        self._held = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count a batch with the columns symbol and time."""
+        symbols = batch.column("symbol").cast(pa.string())
+        count = pa.repeat(pa.scalar(1, pa.int64()), batch.num_rows)
+        times = batch.column("time").cast(TIME)
+        self._parts.append(self._grouped(pa.table([symbols, count, times, times], SYMBOLS)))
+        self._held += self._parts[-1].num_rows
+        if self._held > _TALLIED and len(self._parts) > 1:
+            self._parts = [self._grouped(pa.concat_tables(self._parts))]
+            self._held = self._parts[0].num_rows
+
+    def table(self) -> pa.Table:
+        """One row a symbol, in alphabetical order."""
+        if not self._parts:
+            return SYMBOLS.empty_table()
+        return self._grouped(pa.concat_tables(self._parts)).sort_by("symbol")
+
+    @staticmethod
+    def _grouped(table: pa.Table) -> pa.Table:
+        grouped = table.group_by("symbol").aggregate([("rows", "sum"), ("first_time", "min"), ("last_time", "max")])
+        return grouped.select(["symbol", "rows_sum", "first_time_min", "last_time_max"]).rename_columns(SYMBOLS.names)
+
+
+def registered(folder: Path, scan: pl.LazyFrame) -> tuple[ImportReport, pa.Table]:
+    """The report, and the table of symbols, of Parquet files below a folder that stay where they are.
+
+    Raises Invalid when a file can't be read.
+    """
+    import polars as pl
+
+    schema = scan.collect_schema()
+    file = next(name for name in ("file", "file_", "file__") if name not in schema)
+    try:
+        whole = pl.scan_parquet(folder / "**" / "*.parquet", include_file_paths=file)
+        spans = (pl.len().alias("rows"), pl.col("time").min().alias("first"), pl.col("time").max().alias("last"))
+        files = whole.group_by(file).agg(*spans).sort(file).collect()
+        symbols = scan.group_by(pl.col("symbol").cast(pl.String)).agg(*spans).sort("symbol").collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise Invalid(f"the folder {folder} can't be read as Parquet: {str(error).splitlines()[0]}") from None
+    report = ImportReport(columns={name: str(kind) for name, kind in schema.items()}, symbols=symbols.height)
+    report.first_symbols = symbols["symbol"].head(20).to_list()
+    for name, rows, first, last in files.iter_rows():
+        low, high = _micros(first), _micros(last)
+        relative = Path(name).relative_to(folder)
+        report.files.append(FileReport(str(relative), rows, rows, 0, low, high, ["stays where it is"]))
+        if low is not None and high is not None:
+            report.span(low, high)
+    times = [[_moment(_micros(value)) for value in symbols[name]] for name in ("first", "last")]
+    return report, pa.table([symbols["symbol"].to_list(), symbols["rows"].to_list(), *times], SYMBOLS)
+
+
+def _micros(time: datetime | date | None) -> int | None:
+    if time is None:
+        return None
+    moment = time if isinstance(time, datetime) else datetime(time.year, time.month, time.day, tzinfo=UTC)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 class Rejects:

@@ -124,7 +124,7 @@ class MarketImport:
         self._inputs: list[_Input] = []
         self._rejects: Rejects | None = None
         self._ordering: Ordering | None = None
-        self._given = False
+        self._given = self._peeking = False
 
     def __enter__(self) -> MarketImport:
         self._folder = Path(tempfile.mkdtemp(prefix="import-", dir=self._parent))
@@ -147,15 +147,7 @@ class MarketImport:
         input."""
         if self._folder is None or self._ordering is not None:
             raise RuntimeError("read() is called once, within the with statement")
-        if self._request.time_format:
-            time_format.given(self._request.time_format)
-        time_format.zone_named(self._request.time_zone)
-        if self._request.decimal not in (None, ".", ","):
-            raise Invalid("decimal is . or , and nothing else.", field="decimal")
-        self._inputs = self._found()
-        for entry in self._inputs:
-            self._learn(entry, keep=len(self._inputs) == 1)
-        kinds = self._kinds()
+        kinds = self._learned()
         schema = pa.schema([pa.field(name, ARROW[kind]) for name, kind in kinds.items()])
         self._ordering = Ordering(schema, self._folder, self._memory)
         self.report.columns = {name: str(schema.field(name).type) for name in schema.names}
@@ -168,6 +160,26 @@ class MarketImport:
         if not self.report.rows_read:
             raise Invalid(f"There are no rows in {self._inputs[0].label}.", field="path")
         return schema
+
+    def peek(self) -> pa.Schema:
+        """The schema that `read` would find, by the beginning of each source; an import that is not to be made.
+
+        Raises Invalid for what `read` would refuse there, and when no time of a sample has the given format.
+        """
+        self._peeking = True
+        kinds = self._learned()
+        return pa.schema([pa.field(name, ARROW[kind]) for name, kind in kinds.items()])
+
+    def _learned(self) -> dict[str, Kind]:
+        if self._request.time_format:
+            time_format.given(self._request.time_format)
+        time_format.zone_named(self._request.time_zone)
+        if self._request.decimal not in (None, ".", ","):
+            raise Invalid("decimal is . or , and nothing else.", field="decimal")
+        self._inputs = self._found()
+        for entry in self._inputs:
+            self._learn(entry, keep=len(self._inputs) == 1)
+        return self._kinds()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The table's rows in order of time and symbol, once; the report is whole when they have all been taken."""
@@ -230,6 +242,8 @@ class MarketImport:
         entry.size = source.size
         entry.names = t1_names(source.names, self._request.columns, entry.label)
         meant = {name: original for original, name in entry.names.items()}
+        for name, original in meant.items():
+            self.report.sources.setdefault(name, original)
         if "time" not in meant:
             raise Invalid(
                 f"{entry.label} has no column of times: it has {', '.join(source.names)}; name it in columns.",
@@ -280,7 +294,14 @@ class MarketImport:
         if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
             return None
         if self._request.time_format:
-            return time_format.given(self._request.time_format)
+            form = time_format.given(self._request.time_format)
+            sample = column.slice(0, 1000).cast(pa.string()).fill_null("")
+            if self._peeking and len(sample) and not form.read(sample, None).ok.any():
+                raise Invalid(
+                    f"No time of {entry.label} can be read as {form.title}: the first is {sample[0].as_py()!r}.",
+                    field="time_format",
+                )
+            return form
         if not (
             pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)
         ):
