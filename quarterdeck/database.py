@@ -18,6 +18,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from quarterdeck import tls
 from quarterdeck.cancellation import interruptible
 from quarterdeck.errors import Conflict, Disconnected, Invalid, NotFound, QuarterdeckError, Refused
 
@@ -25,6 +26,9 @@ __all__ = ["Fenced", "Login", "abandon", "connect_arguments", "engine", "reading
 
 STATEMENT_TIMEOUT = 60.0
 """Seconds after which a statement of a person's connection is given up."""
+
+UNTRUSTED = "The server's certificate can't be trusted: check the profile's certificate and server name."
+"""What is said where the driver doesn't tell why (`tls.why_untrusted` finds out)."""
 
 CONNECT_TIMEOUT = 5
 """Seconds within which a server must answer a sign-in."""
@@ -88,7 +92,7 @@ def connect_arguments(
     }
     if login.tls == "verify-full":
         arguments["sslmode"] = "verify-full"
-        arguments["sslrootcert"] = str(login.root_certificate) if login.root_certificate else "system"
+        arguments["sslrootcert"] = tls.authorities(login.root_certificate)
     elif login.host in _LOOPBACK:
         # the embedded server has no TLS
         arguments["sslmode"] = "disable"
@@ -214,6 +218,24 @@ _SENTENCES: dict[str, tuple[type[QuarterdeckError], str]] = {
     "22003": (Invalid, "A number is out of the database's range."),
     "22008": (Invalid, "A date or time is out of the database's range."),
     "54000": (Invalid, "What was given is too large for the database."),
+    # without a SQLSTATE: see _TEXTS
+    "only TLS": (Disconnected, "The server takes connections with TLS only: choose its certificate in the profile."),
+    "other name": (
+        Disconnected,
+        "The server's certificate is made out to another name: check the profile's server name.",
+    ),
+    "no authority": (
+        Disconnected,
+        "The profile's certificate can't be read, or its file holds none: choose it again.",
+    ),
+    "no TLS": (
+        Disconnected,
+        "The server has no TLS, so nothing was sent to it: its administrator must set it up.",
+    ),
+    "no PostgreSQL": (
+        Disconnected,
+        "What answers there is not a PostgreSQL server: check the profile's server name and port.",
+    ),
 }
 
 _OURS: dict[str, type[QuarterdeckError]] = {
@@ -230,6 +252,11 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), code)
     for pattern, code in (
         (r"password authentication failed|no password supplied|empty password", "28P01"),
+        (r"no pg_hba.conf entry .*no encryption", "only TLS"),
+        (r"does not match host name", "other name"),
+        (r"root certificate file", "no authority"),
+        (r"does not support SSL", "no TLS"),
+        (r"invalid response to SSL negotiation|expected authentication request", "no PostgreSQL"),
         (r"is not permitted to log in|no pg_hba.conf entry|permission denied for database|rejected", "28000"),
         (r'database ".*" does not exist', "3D000"),
         (r"starting up|shutting down|not yet accepting connections|recovery mode", "57P03"),
@@ -272,7 +299,7 @@ def _connection_sentence(text: str) -> str:
             return _SENTENCES[code][1]
     lowered = text.lower()
     if "certificate" in lowered or "ssl" in lowered or "tls" in lowered:
-        return "The server's TLS can't be trusted or is missing: check the profile's certificate and server name."
+        return UNTRUSTED
     if "refused" in lowered:
         return "No server answers at this address: check that it runs, its name and its port."
     if "resolve" in lowered or "translate host name" in lowered or "name or service not known" in lowered:

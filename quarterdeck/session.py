@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from quarterdeck import database, profile
+from quarterdeck import database, profile, tls
 from quarterdeck.database import Login
-from quarterdeck.errors import Conflict, Refused
+from quarterdeck.errors import Conflict, Disconnected, Refused
 from quarterdeck.job import Node
 from quarterdeck.profile import Profile
 from quarterdeck.schema import REVISION
@@ -86,8 +86,12 @@ class Session:
                 row = connection.execute(sa.text("select * from qd.whoami()")).one()
                 answered = time.time()
             _check_version(row.schema_version)
-        except BaseException:
+        except BaseException as error:
             engine.dispose()
+            if str(error) == database.UNTRUSTED and (
+                why := tls.why_untrusted(login.host, login.port, login.root_certificate)
+            ):
+                raise Disconnected(why) from None
             raise
         here = dt.datetime.fromtimestamp((asked + answered) / 2, dt.UTC)
         me = Me(
@@ -104,7 +108,7 @@ class Session:
         self._engine.dispose()
 
     def abandon(self) -> None:
-        """Give up all connections, from any thread: who waits on one gets Disconnected now. Later calls make new ones."""
+        """Give up all connections, from any thread: who waits on one gets Disconnected. Later calls make new ones."""
         database.abandon(self._engine)
 
     def __enter__(self) -> Self:

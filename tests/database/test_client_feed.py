@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quarterdeck.client import Client
+from quarterdeck.errors import Disconnected
 from quarterdeck.feed import Changed, Event, Feed, Lost, Resync
+from tests.links import Link
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -141,6 +144,66 @@ def test_stops_at_once_while_a_silent_server_keeps_it_waiting(database: Database
             assert time.monotonic() - begun < 0.5
     assert events.empty()
     assert "quarterdeck feed" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.spec("G2")
+def test_a_network_that_drops_everything_in_silence_is_found_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarterdeck.feed._ANSWER", 0.5)
+    events: queue.Queue[Event] = queue.Queue()
+    with Link(database.port) as link:
+        login = dataclasses.replace(database.login("alice"), port=link.port)
+        with Feed(login, None, events.put, pulse=0.3):
+            assert events.get(timeout=10) == Resync()
+            with pytest.raises(queue.Empty):
+                events.get(timeout=1.0)  # a server that has nothing to say answers all the same
+            begun = time.monotonic()
+            link.silent = True
+            lost = events.get(timeout=10)
+            assert time.monotonic() - begun < 2.0
+            assert isinstance(lost, Lost)
+            assert lost.silent
+            assert lost.text == "The server does not answer: check the network, the server's name and its port."
+            job = database.submit("alice")
+            link.mend()
+            assert events.get(timeout=20) == Resync()
+            database.sql("alice", "select qd.terminate_job(:job)", job=job)
+            assert events.get(timeout=10) == Changed(frozenset({job}))
+
+
+@pytest.mark.spec("G2")
+def test_calls_that_wait_for_a_silent_network_are_given_up_at_once(database: Database) -> None:
+    with Link(database.port) as link:
+        with Client.sign_in(dataclasses.replace(database.login("alice"), port=link.port)) as client:
+            link.silent = True
+            trouble: queue.Queue[Exception] = queue.Queue()
+
+            def count() -> None:
+                try:
+                    client.count()
+                except Exception as error:
+                    trouble.put(error)
+
+            threads = [threading.Thread(target=count) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            deadline = time.monotonic() + 10
+            while client.engine.pool.checkedout() < 1:  # type: ignore[attr-defined]
+                assert time.monotonic() < deadline
+            begun = time.monotonic()
+            link.mend()
+            client.abandon()
+            for _ in threads:
+                try:
+                    error = trouble.get(timeout=1.0)
+                except queue.Empty:
+                    continue  # one that had not begun yet, and came through on a new connection
+                assert isinstance(error, Disconnected)
+            for thread in threads:
+                thread.join(10)
+            assert time.monotonic() - begun < 8
+            assert client.count() == 0
 
 
 def test_a_wrong_password_is_said(database: Database) -> None:

@@ -104,7 +104,7 @@ def test_something_else_answers() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with one_sentence(Disconnected, "The connection to the server was lost"):
+        with one_sentence(Disconnected, "What answers there is not a PostgreSQL server"):
             use(Login(host="127.0.0.1", port=other.getsockname()[1], database="x", user="x", password="x"))
         thread.join(10)
 
@@ -112,8 +112,10 @@ def test_something_else_answers() -> None:
 def test_a_server_without_tls(database: Database, tmp_path: Path) -> None:
     # the embedded server's programs have none
     login = dataclasses.replace(database.login("alice"), tls="verify-full", root_certificate=tmp_path / "absent.pem")
-    with one_sentence(Disconnected, "The server's TLS can't be trusted or is missing"):
+    with one_sentence(Disconnected, "The profile's certificate can't be read, or its file holds none"):
         use(login)
+    with one_sentence(Disconnected, "The server has no TLS, so nothing was sent to it"):
+        use(dataclasses.replace(login, root_certificate=None))
 
 
 def test_the_time_limit_of_a_statement(database: Database) -> None:
