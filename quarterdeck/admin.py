@@ -161,13 +161,29 @@ def create_schema(superuser: sa.Engine) -> str:
         if not is_superuser:
             raise Refused(f"only a superuser of the server may make or upgrade the schema; {user} is not one")
         cursor.execute("select pg_advisory_xact_lock(hashtext('quarterdeck schema'))")
+        before = _version_before(cursor)
         cursor.execute(_ROLES)
         cursor.execute(_DATABASE)
         cursor.execute(_PREPARE)
         _apply_queue(cursor)
         _apply_tables(connection, cursor)
         _apply_functions(cursor)
+        if before != SCHEMA_VERSION:
+            cursor.execute(
+                "insert into qd.audit (actor, action, detail) values (session_user::text, 'upgrade_schema',"
+                " jsonb_strip_nulls(jsonb_build_object('from', %s::text, 'to', %s::text)))",
+                (before, SCHEMA_VERSION),
+            )
     return SCHEMA_VERSION
+
+
+def _version_before(cursor: psycopg.Cursor[tuple[Any, ...]]) -> str | None:
+    """The version that the database has; None where there is no schema yet."""
+    cursor.execute("select to_regprocedure('qd.schema_version()') is not null")
+    if (found := cursor.fetchone()) is None or not found[0]:
+        return None
+    cursor.execute("select qd.schema_version()")
+    return None if (row := cursor.fetchone()) is None else str(row[0])
 
 
 def upgrade_schema(superuser: sa.Engine) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from quarterdeck.client import Client
     from quarterdeck.job import Details
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "moment"]
 
 T = TypeVar("T")
 
@@ -120,8 +120,8 @@ def list_jobs(
             nodes=nodes,
             origins=origins,
             text=text,
-            since=_moment(since, client.now()),
-            until=_moment(until, client.now()),
+            since=moment(since, client.now()),
+            until=moment(until, client.now()),
             workflow_id=workflow,
             not_statuses=not_statuses,
             not_creators=not_creators,
@@ -191,7 +191,12 @@ def _kind(text: str) -> str:
     return every.kind(text).key
 
 
-def _moment(text: str | None, now: dt.datetime) -> dt.datetime | None:
+def moment(text: str | None, now: dt.datetime) -> dt.datetime | None:
+    """The time that an option such as --since means.
+
+    Raises:
+        Invalid: it is none.
+    """
     if text is None:
         return None
     ago = re.fullmatch(r"(\d{1,6})\s*([smhdw])", text.strip())

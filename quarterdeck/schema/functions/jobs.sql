@@ -246,6 +246,11 @@ begin
   return true;
 end $$;
 
+-- What the audit keeps of a job, so that its record says whose and what it was after the job is gone.
+create function qd.told_of(j qd.job) returns jsonb language sql stable
+return pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('kind', j.kind, 'name', j.name, 'creator', j.creator,
+  'status', j.status, 'created', j.created, 'workflow', j.workflow_id));
+
 -- Begins the end of one job that the caller has locked and that is neither ended nor ending.
 create function qd.end_job(job bigint) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -255,7 +260,8 @@ declare
 begin
   update qd.job as j set ending = true, terminated_by = session_user::text where j.id = end_job.job;
   perform qd.log_line(end_job.job, null, 0, 'w', 'termination requested by ' || session_user);
-  insert into qd.audit (actor, action, job_id) values (session_user::text, 'terminate', end_job.job);
+  insert into qd.audit (actor, action, job_id, detail)
+  select session_user::text, 'terminate', j.id, qd.told_of(j) from qd.job as j where j.id = end_job.job;
   with stopped as (
     update qd.task as t set status = 'terminated', ended = clock_timestamp(),
            error = 'terminated by ' || session_user || ' before it started'
@@ -312,9 +318,7 @@ begin
   select coalesce(array_agg(l.id) filter (where l.may), '{}'), coalesce(array_agg(l.id) filter (where not l.may), '{}')
     into v_ended, running from locked as l;
   insert into qd.audit (actor, action, job_id, detail)
-  select session_user::text, 'delete', j.id, jsonb_build_object('kind', j.kind, 'name', j.name, 'creator', j.creator,
-         'status', j.status, 'created', j.created)
-    from qd.job as j where j.id = any (v_ended);
+  select session_user::text, 'delete', j.id, qd.told_of(j) from qd.job as j where j.id = any (v_ended);
   -- a dataset outlives the import that wrote it
   perform from qd.dataset as d
    where d.job_id = any (v_ended) or d.id in
@@ -341,7 +345,8 @@ begin
   delete from qd.result_table as r where r.job_id = v_job.id and r.name <> 'summary' and r.dataset_id is null;
   update qd.job as j set status = 'results_deleted' where j.id = v_job.id;
   perform qd.log_line(v_job.id, null, 0, 'i', 'result tables deleted by ' || session_user || '; the summary is kept');
-  insert into qd.audit (actor, action, job_id) values (session_user::text, 'delete_results', v_job.id);
+  insert into qd.audit (actor, action, job_id, detail)
+  values (session_user::text, 'delete_results', v_job.id, qd.told_of(v_job));
 end $$;
 
 -- Why a job waits, or what its end waits for, in one sentence; empty when it does neither (S1, M5).

@@ -59,7 +59,7 @@ create function qd.list_nodes(out name text, out state text, out slots integer, 
                               out host text, out heartbeat timestamptz, out cpus integer, out load real,
                               out memory_total bigint, out memory_free bigint, out version text) returns setof record
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select n.name, case when n.state in ('up', 'draining') and n.heartbeat < clock_timestamp() - interval '30 seconds'
+  select n.name, case when n.state in ('up', 'draining') and n.heartbeat < clock_timestamp() - interval '10 seconds'
                       then 'lost' else n.state end,
          n.slots, (select count(*) from qd.task as t where t.node = n.name and t.status = 'in_progress')::integer,
          n.labels, n.host, n.heartbeat, n.cpus, n.load, n.memory_total, n.memory_free, n.version

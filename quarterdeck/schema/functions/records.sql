@@ -24,6 +24,7 @@ begin
     return false;
   end if;
   insert into qd.audit (actor, action, detail)
-  values (session_user::text, 'drain_node', jsonb_build_object('name', note_draining.name, 'on', note_draining.draining));
+  values (session_user::text, case when note_draining.draining then 'drain_node' else 'resume_node' end,
+          jsonb_build_object('name', note_draining.name));
   return true;
 end $$;
