@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +58,21 @@ def encode_block(batch: pa.RecordBatch | pa.Table) -> Block:
     return Block(sink.getvalue().to_pybytes(), batch.num_rows, time_min, time_max, symbol_min, symbol_max)
 
 
-def decode_block(data: bytes | memoryview) -> pa.Table:
-    """The rows of an encoded block.
+def decode_block(data: bytes | memoryview, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of an encoded block; with `columns` only those of them that it has: no others are unpacked.
 
     Raises:
         pyarrow.ArrowInvalid: the data are not a block's.
     """
-    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    if columns is None:
+        return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    names = pa.ipc.read_schema(pa.py_buffer(data)).names
+    wanted = [names.index(name) for name in columns if name in names]
+    options = pa.ipc.IpcReadOptions(included_fields=wanted)
+    if not wanted:  # to Arrow that would mean all of them; rows without columns are still counted
+        rows = pa.ipc.open_stream(pa.py_buffer(data)).read_all().num_rows
+        return pa.table({"": pa.nulls(rows)}).select([])
+    return pa.ipc.open_stream(pa.py_buffer(data), options=options).read_all()
 
 
 def schema_bytes(schema: pa.Schema) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,13 @@ class Selection:
     symbols: tuple[str, ...] | None = None
 
     def __bool__(self) -> bool:
-        return self.start is not None or self.end is not None or self.symbols is not None
+        return bool(self.columns)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it looks at."""
+        times = self.start is not None or self.end is not None
+        return ("time",) * times + ("symbol",) * (self.symbols is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,20 +199,32 @@ class Results:
         """The same as a pandas frame."""
         return self.arrow(tables, **selection).to_pandas()  # type: ignore[no-any-return]
 
-    def batches(self, tables: int | Sequence[int], **selection: Any) -> Iterator[pa.Table]:
-        """The same block by block, for tables larger than memory."""
+    def batches(
+        self, tables: int | Sequence[int], *, columns: Sequence[str] | None = None, **selection: Any
+    ) -> Iterator[pa.Table]:
+        """The same block by block, for tables larger than memory. With `columns` only those that a block has of them,
+        in the table's order; the others' data are not unpacked."""
         chosen = _selection(**selection)
         with self._cursor() as cursor:
             head = _head(cursor, _ids(tables), chosen)
             _check(head, chosen)
-            for block in self._blocks(cursor, head.blocks, keep=False):
-                yield _filter(block, chosen)
+            read = None if columns is None else sorted({*columns, *chosen.columns})
+            for block in self._blocks(cursor, head.blocks, keep=False, columns=read):
+                rows = _filter(block, chosen)
+                yield rows if columns is None else _narrowed(rows, columns)
 
-    def export(self, tables: int | Sequence[int], path: str | Path, **selection: Any) -> int:
+    def export(
+        self,
+        tables: int | Sequence[int],
+        path: str | Path,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **selection: Any,
+    ) -> int:
         """Write the rows to a file, by its ending .csv, .parquet or .xlsx; how many rows were written.
 
         The file appears whole or not at all; a file of that name is replaced. CSV and Parquet are written block by
-        block.
+        block. `progress` is told how many rows of how many have been read; what it raises ends the export.
 
         Raises:
             Invalid: the ending is unknown, the file can't be written, or an Excel sheet can't hold the table.
@@ -218,8 +236,16 @@ class Results:
         with export.opened(Path(path)) as file, self._cursor() as cursor:
             head = _head(cursor, _ids(tables), chosen)
             _check(head, chosen)
-            blocks = (_filter(block, chosen) for block in self._blocks(cursor, head.blocks, keep=False))
-            return int(file.write(head.name, head.schema, blocks, at_most=head.rows))
+
+            def blocks() -> Iterator[pa.Table]:
+                done = 0
+                for block in self._blocks(cursor, head.blocks, keep=False):
+                    if progress is not None:
+                        progress(done, head.rows)
+                    done += block.num_rows
+                    yield _filter(block, chosen)
+
+            return int(file.write(head.name, head.schema, blocks(), at_most=head.rows))
 
     @contextmanager
     def _cursor(self) -> Iterator[psycopg.Cursor[Any]]:
@@ -258,7 +284,12 @@ class Results:
         return view
 
     def _blocks(
-        self, cursor: psycopg.Cursor[Any], blocks: Sequence[_Stored], *, keep: bool = True
+        self,
+        cursor: psycopg.Cursor[Any],
+        blocks: Sequence[_Stored],
+        *,
+        keep: bool = True,
+        columns: Sequence[str] | None = None,
     ) -> Iterator[pa.Table]:
         """The blocks' rows, in order, a few megabytes at a time."""
         start = 0
@@ -271,25 +302,27 @@ class Results:
             ):
                 size += blocks[stop].bytes
                 stop += 1
-            yield from self._read(cursor, blocks[start:stop], keep)
+            yield from self._read(cursor, blocks[start:stop], keep, columns)
             start = stop
 
-    def _read(self, cursor: psycopg.Cursor[Any], blocks: Sequence[_Stored], keep: bool) -> list[pa.Table]:
+    def _read(
+        self, cursor: psycopg.Cursor[Any], blocks: Sequence[_Stored], keep: bool, columns: Sequence[str] | None
+    ) -> list[pa.Table]:
         found: dict[int, pa.Table] = {}
         with self._lock:
             for block in blocks:
                 kept = self._kept.get((block.table, block.number))
                 if kept is not None:
                     self._kept.move_to_end((block.table, block.number))
-                    found[block.number] = kept
+                    found[block.number] = kept if columns is None else _narrowed(kept, columns)
         missing = [block.number for block in blocks if block.number not in found]
         if missing:
             rows = cursor.execute(_DATA, (blocks[0].table, missing)).fetchall()
             if len(rows) < len(missing):
                 raise Conflict("the table was deleted while it was read")
             for number, data in rows:
-                found[number] = decode_block(data)
-                if keep:
+                found[number] = decode_block(data, columns)
+                if keep and columns is None:
                     self._keep((blocks[0].table, number), found[number])
         return [found[block.number] for block in blocks]
 
@@ -338,6 +371,10 @@ def _head(cursor: psycopg.Cursor[Any], tables: list[int], chosen: Selection) -> 
         schema=schema_from(rows[0][2]),
         blocks=tuple(_Stored(row[0], row[3], row[4], row[5]) for row in rows if row[3] is not None),
     )
+
+
+def _narrowed(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    return rows.select([name for name in rows.schema.names if name in columns])
 
 
 def _joined(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:

@@ -1,7 +1,8 @@
 """From a formula's text to a syntax tree, with errors that say where.
 
 The text is first cut into the few kinds of tokens that formulas have; only then does Python's own parser see it, so
-that strings, brackets, attributes and statements never reach it. Nothing is ever evaluated.
+that strings, brackets, attributes and statements never reach it. Nothing is ever evaluated. Where a formula may have
+texts ("AAPL") and columns of any name (`return`), the parser sees a placeholder in the place of each.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import keyword
 import re
 import unicodedata
 import warnings
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from quarterdeck.errors import Invalid
 
-__all__ = ["MAX_LENGTH", "MAX_NESTING", "FormulaError", "Source"]
+__all__ = ["MAX_LENGTH", "MAX_NESTING", "FormulaError", "Quoted", "Source"]
 
 MAX_LENGTH = 10_000
 MAX_NESTING = 100
+EXAMPLE = "close / delay(close, 20) - 1"
 
 TOKEN = re.compile(
     r"(?P<space>\s+|\#[^\n]*)"
@@ -26,6 +28,7 @@ TOKEN = re.compile(
     r"|(?P<name>[^\W\d]\w*)"
     r"|(?P<sign>\*\*|//|<=|>=|==|!=|:=|&&|\|\||<>|[-+*/%<>=&|~^!?:;@.,()\[\]{}'\"`\\$])"
 )
+QUOTE = re.compile(r"'(?P<text1>[^'\n]*)'|\"(?P<text2>[^\"\n]*)\"|`(?P<column>[^`\n]+)`")
 OPERATOR_WORDS = frozenset({"and", "or", "not", "if", "else"})
 VALUE_WORDS = frozenset({"True", "False", "None"})
 SIGNS = frozenset({"+", "-", "*", "/", "//", "%", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "~"})
@@ -66,14 +69,28 @@ class Token(NamedTuple):
 
     @property
     def operand(self) -> bool:
-        return self.kind == "number" or (self.kind == "name" and self.text not in OPERATOR_WORDS)
+        return self.kind in ("number", "quoted") or (self.kind == "name" and self.text not in OPERATOR_WORDS)
+
+
+class Quoted(NamedTuple):
+    """What stands in quotes: a text, or in backticks a column's name."""
+
+    kind: Literal["text", "column"]
+    value: str
 
 
 class Source:
-    """A formula's text and its tree. Raises `FormulaError` when the text is no formula."""
+    """A formula's text and its tree. Raises `FormulaError` when the text is no formula.
 
-    def __init__(self, text: str) -> None:
+    With `quotes` it may have texts and columns in backticks: `quoted` has them by the names that the tree has instead,
+    which nobody can write.
+    """
+
+    def __init__(self, text: str, *, quotes: bool = False, example: str = EXAMPLE) -> None:
         self.text = text
+        self.quoted: dict[str, Quoted] = {}
+        self._quotes = quotes
+        self._example = example
         if len(text) > MAX_LENGTH:
             raise FormulaError(
                 f"the formula has {len(text):,} characters, more than the {MAX_LENGTH:,} allowed; split it", MAX_LENGTH
@@ -100,6 +117,9 @@ class Source:
         tokens: list[Token] = []
         position = 0
         while position < len(self.text):
+            if self._quotes and self.text[position] in "'\"`":
+                position = self._quote(tokens, position)
+                continue
             match = TOKEN.match(self.text, position)
             if match is None:
                 shown = self.text[position]
@@ -111,8 +131,19 @@ class Source:
                 self._check(tokens)
             position = match.end()
         if not tokens:
-            raise FormulaError("the formula is empty; write one such as close / delay(close, 20) - 1", 0)
+            raise FormulaError(f"the formula is empty; write one such as {self._example}", 0)
         return tokens
+
+    def _quote(self, tokens: list[Token], position: int) -> int:
+        match = QUOTE.match(self.text, position)
+        if match is None:
+            raise self.error(f"the {self.text[position]} is never closed", position, "close it on the same line")
+        column = match["column"]
+        placeholder = f"__{len(self.quoted)}"
+        text = match["text1"] if match["text2"] is None else match["text2"]
+        self.quoted[placeholder] = Quoted("text", text) if column is None else Quoted("column", column)
+        tokens.append(Token("quoted", placeholder, position))
+        return match.end()
 
     def _check(self, tokens: list[Token]) -> None:
         token = tokens[-1]
@@ -135,9 +166,12 @@ class Source:
         for token in self.tokens:
             ended = last is not None and (last.operand or last.text == ")")
             if token.operand and ended and last is not None:
-                raise self.error(f"an operator is missing before '{token.text}'", token.start, "write one, such as *")
+                shown = self.quoted[token.text].value if token.kind == "quoted" else token.text
+                raise self.error(f"an operator is missing before '{shown}'", token.start, "write one, such as *")
             if token.text == "(":
-                if last is not None and (last.kind == "number" or last.text == ")" or last.text in VALUE_WORDS):
+                if last is not None and (
+                    last.kind in ("number", "quoted") or last.text == ")" or last.text in VALUE_WORDS
+                ):
                     raise self.error("an operator is missing before '('", token.start, "write one, such as *")
                 opened.append(token)
                 calls.append(last is not None and last.operand)

@@ -135,9 +135,9 @@ def test_only_blocks_that_can_match_are_read(
     read: list[int] = []
     original = Results._read
 
-    def counted(self: Results, cursor: Any, blocks: Any, keep: bool) -> Any:
+    def counted(self: Results, cursor: Any, blocks: Any, *how: Any) -> Any:
         read.extend(block.number for block in blocks)
-        return original(self, cursor, blocks, keep)
+        return original(self, cursor, blocks, *how)
 
     monkeypatch.setattr(Results, "_read", counted)
     assert alice.page(ids["orders"], symbols=["GOOG"], limit=1000).num_rows == 100
@@ -308,9 +308,9 @@ def test_a_failed_export_leaves_the_old_file(
     monkeypatch.undo()
     original = Results._read
 
-    def goes_away(self: Results, cursor: Any, blocks: Any, keep: bool) -> Any:
+    def goes_away(self: Results, cursor: Any, blocks: Any, *how: Any) -> Any:
         database.sql("boss", "select qd.delete_jobs(array[cast(:job as bigint)])", job=job)
-        return original(self, cursor, blocks, keep)
+        return original(self, cursor, blocks, *how)
 
     monkeypatch.setattr(Results, "_read", goes_away)
     with pytest.raises(Conflict, match="deleted while it was read"):
