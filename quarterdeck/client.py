@@ -6,7 +6,7 @@ import builtins
 import dataclasses
 import datetime as dt
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -90,6 +90,27 @@ class Client(Data, Nodes, Audit):
             # one array: half the time of as many rows
             ids = connection.execute(sa.select(sa.func.array(ordered, type_=pg.ARRAY(sa.BigInteger)))).scalar_one()
         return np.array(ids, np.int64)
+
+    def tally(
+        self,
+        filter: Filter = Filter(),  # noqa: A002
+        *,
+        ids: Collection[int] | None = None,
+    ) -> dict[Status, int]:
+        """How many jobs of each status the filter lets through; of those with the given ids only, if any are given."""
+        with self._reading() as connection:
+            rows = connection.execute(query.tally_statement(filter, self._viewer, ids))
+            return {Status(status): int(count) for status, count in rows}
+
+    def why_waiting(self, job_id: int) -> str:
+        """Why a job waits, or what its end waits for, in one sentence; empty when it does neither (S1, M5).
+
+        Raises:
+            NotFound: there is no such job that you may see.
+        """
+        with self._reading() as connection:
+            statement = sa.text("select qd.why_waiting(cast(:job as bigint))")
+            return str(connection.execute(statement, {"job": job_id}).scalar_one())
 
     @property
     def _viewer(self) -> str | None:
@@ -176,11 +197,13 @@ class Client(Data, Nodes, Audit):
         model = parameters.validated(chosen, params)
         if chosen.facts is None or chosen.tasks is None:
             raise Invalid(f"jobs of kind '{kind}' can't be started by this version", field="kind")
-        template: dict[str, Any] = {}
-        if chosen.check is not None or chosen.template is not None:
+        given, template = model, dict[str, Any]()
+        if chosen.check or chosen.resolve or chosen.template:
             tables = self.tables_at_hand()
             if chosen.check is not None:
                 chosen.check(model, tables)
+            if chosen.resolve is not None:
+                model = chosen.resolve(model, tables)
             if chosen.template is not None:
                 template = chosen.template(model, tables)
         facts = dataclasses.asdict(chosen.facts(model))
@@ -200,7 +223,7 @@ class Client(Data, Nodes, Audit):
         )
         values = {
             "kind": kind,
-            "params": parameters.as_json(model, "the parameters"),
+            "params": parameters.as_json(given, "the parameters"),
             "facts": parameters.as_json(facts, "the job's name"),
             "tasks": tasks,
             "template": parameters.as_json(template, "the run template"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from quarterdeck.kinds.kind import Computed
     from quarterdeck.results import By, Results
 
 __all__ = ["Data", "TablesAtHand"]
@@ -36,6 +37,19 @@ _DATASETS = sa.text(
     " coalesce(array_agg(r.id order by r.id) filter (where r.id is not null), '{}') as parts"
     " from qd.dataset as d left join qd.result_table as r on r.dataset_id = d.id and r.complete"
     " group by d.id order by d.name, d.creator"
+)
+_FACTORS = (
+    "select r.job_id, t.ordinal, t.name, r.creator from qd.result_table as r join qd.task as t on t.id = r.task_id"
+    " and t.attempt = r.attempt join qd.job as j on j.id = r.job_id"
+    " where j.kind = 'factor' and r.name = 'factor' and r.complete"
+)
+_FACTORS_OF_JOB = sa.text(f"{_FACTORS} and r.job_id = :job order by t.ordinal")
+_FACTOR_OF_NAME = sa.text(
+    f"{_FACTORS} and t.name = :name and t.status = 'success' order by r.creator = :person desc, r.job_id desc limit 1"
+)
+_FACTOR_NAMES = sa.text(
+    f"select distinct name from ({_FACTORS} and t.status = 'success' order by r.job_id desc limit 10000) as f"
+    " order by 1"
 )
 _SCHEMA = sa.text("select schema from qd.result_table where id = :id")
 
@@ -118,6 +132,33 @@ class Data(Session):
             schema = connection.execute(_SCHEMA, {"id": dataset.parts[0]}).scalar_one()
         return tuple(results.schema_from(schema).names)
 
+    def factor_names(self) -> list[str]:
+        """The names of the factors whose values you may read, in alphabetical order."""
+        with self._reading() as connection:
+            return list(connection.execute(_FACTOR_NAMES).scalars())
+
+    def factors(self, reference: int | str) -> list[Computed]:
+        """The factors that a job computed (its number), or the newest one of that name; one's own first.
+
+        Raises:
+            NotFound: there is no such factor that you may read.
+        """
+        from quarterdeck.kinds.kind import Computed
+
+        with self._reading() as connection:
+            if isinstance(reference, int):
+                rows = connection.execute(_FACTORS_OF_JOB, {"job": reference}).all() if reference < 2**63 else []
+                trouble = f"job {reference} has no values of a factor that you may read"
+            else:
+                rows = connection.execute(_FACTOR_OF_NAME, {"name": reference, "person": self.me.login}).all()
+                trouble = f"there is no factor '{reference}'"
+                if not rows:
+                    names = list(connection.execute(_FACTOR_NAMES).scalars())
+                    trouble += close_match(reference, names) or " with values that you may read: compute it first"
+        if not rows:
+            raise NotFound(trouble, field="factor")
+        return [Computed(row.job_id, row.ordinal, row.name) for row in rows]
+
     def drop_dataset(self, name: str, creator: str | None = None) -> None:
         """Delete imported data of your own, or as an admin anyone's.
 
@@ -164,6 +205,14 @@ class TablesAtHand:
             "folder": found.folder,
             "synthetic": found.synthetic,
         }
+
+    def factors(self, reference: int | str) -> list[Computed]:
+        """The factors that a job computed, or the newest one of that name; one's own first.
+
+        Raises:
+            NotFound: there is no such factor that you may read.
+        """
+        return self._data.factors(reference)
 
     def _found(self, name: str) -> Dataset:
         mine = [one for one in self._datasets if one.creator == self._data.me.login and one.name == name]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from quarterdeck import columns as job_columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Facts, Kind, Misfit, Section, Tables, TaskPlan
+from quarterdeck.kinds.kind import Choice, Facts, Kind, Misfit, Section, Tables, TaskPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,6 +379,7 @@ KIND = Kind(
         Section(type="tasks", title="Tasks"),
         Section(type="log", title="Execution Log"),
     ),
+    choices=(Choice("Read from", (("Files", ("path",)), ("A database", ("url", "query")))),),
     example={"path": "prices.csv", "table": "prices"},
     restart=True,
 )

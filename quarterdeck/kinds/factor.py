@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from quarterdeck import columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Facts, Kind, Misfit, Section, Tables, TaskPlan
+from quarterdeck.kinds.kind import Choice, Facts, Kind, Misfit, Section, Tables, TaskPlan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +21,12 @@ __all__ = ["KIND", "Factor", "FactorText", "run"]
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.\- ]{0,79}$")
 _FORMULA = "a formula over the table's columns, such as close/delay(close,20)-1"
+_EXAMPLE = """\
+def factor(frame):
+    close = frame.sort_values("time").groupby("symbol")["close"]
+    frame["value"] = close.pct_change(20)
+    return frame[["time", "symbol", "value"]]
+"""
 _CODE = "Python source that defines factor(frame) and returns a frame of time, symbol, value"
 
 
@@ -62,8 +68,12 @@ class Factor(BaseModel):
     name: str = Field(description="the factor's name; of a batch test, the test's name")
     table: str = Field(min_length=1, description="the imported table that the factor reads")
     formula: str | None = Field(None, description=_FORMULA, json_schema_extra={"code": "formula"})
-    code: str | None = Field(None, description=_CODE, json_schema_extra={"code": "python"})
-    factors: list[FactorText] | None = Field(None, description="a batch test: several factors, one task each")
+    code: str | None = Field(None, description=_CODE, examples=[_EXAMPLE], json_schema_extra={"code": "python"})
+    factors: list[FactorText] | None = Field(
+        None,
+        description="a batch test: several factors, one task each",
+        json_schema_extra={"pairs": ["name", "formula"]},
+    )
     start: dt.date | dt.datetime | None = Field(None, description="first time of the values; empty: all")
     end: dt.date | dt.datetime | None = Field(None, description="last time of the values (a date: the whole day)")
     symbols: list[str] | None = Field(None, description="only these symbols; empty: all")
@@ -300,6 +310,12 @@ KIND = Kind(
         Section(type="tasks", title="Tasks"),
         Section(type="table", title="Factor Values", options={"table": "factor"}),
         Section(type="log", title="Execution Log"),
+    ),
+    choices=(
+        Choice(
+            "Computed by",
+            (("A formula", ("formula",)), ("Python code", ("code",)), ("Several, a batch test", ("factors",))),
+        ),
     ),
     example={"name": "mom20", "table": "prices", "formula": "close/delay(close,20)-1"},
     restart=True,

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from quarterdeck.columns import Column
 
-__all__ = ["Facts", "Kind", "Misfit", "Section", "Tables", "TaskPlan"]
+__all__ = ["Choice", "Computed", "Facts", "Kind", "Misfit", "Section", "Tables", "TaskPlan"]
 
 
 class Misfit(ValueError):
@@ -28,6 +28,14 @@ class Section:
     type: Literal["parameters", "template", "tasks", "log", "table", "import_results"]
     title: str
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Parameters of which a form shows one group at a time: `options` are what each is called, and its parameters."""
+
+    title: str
+    options: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +62,17 @@ class Facts:
     strategy_type: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A factor's values: the table `factor` of task `ordinal` of that job."""
+
+    job: int
+    ordinal: int
+    name: str
+
+
 class Tables(Protocol):
-    """The imported tables that the person who submits a job may read."""
+    """The imported tables, and the computed factors, that the person who submits a job may read."""
 
     def own(self) -> frozenset[str]:
         """The names of his own ones."""
@@ -70,6 +87,13 @@ class Tables(Protocol):
         folder. Raises NotFound."""
         ...
 
+    def factors(self, reference: int | str) -> Sequence[Computed]:
+        """The factors that a job computed, by its number; or the newest one of that name, his own first.
+
+        Raises NotFound, with the names that may have been meant.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -79,8 +103,9 @@ class Kind:
     `params` is None while the kind can be listed but not yet started. `restart`: may a task of it run again by itself
     when its node was lost (G1). `check(params, tables)` refuses, before anything is stored, what can't work on the
     tables that there are. `probe(params)` looks, where a form is filled in on the machine that runs the tasks, whether
-    the files that the parameters name can be used. `template(params, tables)` gives what a run was made of, kept with
-    the job as its run template (F1).
+    the files that the parameters name can be used. `resolve(params, tables)` gives the parameters with what their names
+    mean as of now, from which facts, tasks and template are made; the job keeps them as they were given.
+    `template(params, tables)` gives what a run was made of, kept with the job as its run template (F1).
     """
 
     key: str
@@ -91,8 +116,10 @@ class Kind:
     tasks: Callable[[Any], Sequence[TaskPlan]] | None = None
     check: Callable[[Any, Tables], None] | None = None
     probe: Callable[[Any], None] | None = None
+    resolve: Callable[[Any, Tables], BaseModel] | None = None
     template: Callable[[Any, Tables], dict[str, Any]] | None = None
     run: str = ""
     details: tuple[Section, ...] = ()
+    choices: tuple[Choice, ...] = ()
     example: dict[str, Any] = field(default_factory=dict)
     restart: bool = False

@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 
-from quarterdeck.demonstration import stocks_file
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def quarterdeck(open_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """The command line on a cluster of its own: `quarterdeck("list", "--json")`."""
-    data = open_folder / "main-job"
-    config = tmp_path_factory.mktemp("config")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("QUARTERDECK_", "PG"))}
-    environment = kept | {
-        "QUARTERDECK_CONFIG": str(config),
-        # a test leaves nothing in the keyring of who runs it
-        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-    }
-
-    def run(*words: str, code: int = 0, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "quarterdeck.cli", *words],
-            env=environment,
-            cwd=config,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
-
-    run("cluster", "start", "--data", str(data))
-    try:
-        yield run
-    finally:
-        run("cluster", "stop", "--data", str(data))
-
-
-@pytest.fixture(scope="module")
-def prices(quarterdeck: Run, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Real daily prices of five stocks, written as a CSV file and imported as the table `prices`."""
-    frame = pd.read_csv(stocks_file())
-    file = tmp_path_factory.mktemp("prices") / "prices.csv"
-    frame.to_csv(file, index=False)
-    quarterdeck("submit", "data_import", "--set", f"path={file}", "--set", "table=prices", "--wait")
-    return frame
 
 
 @pytest.mark.spec("X1", "C1", "C2", "C4", "D2", "K1", "K2", "T2", "M6")
