@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import pyarrow as pa
 
 from quarterdeck.errors import Invalid
+from quarterdeck.reach import out_of_reach
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -336,6 +337,8 @@ def _scan(
 ) -> pl.DataFrame:
     import polars as pl
 
+    if closed := out_of_reach(folder):
+        raise Invalid(f"dataset '{name}' lies in a folder out of reach: {closed}")
     if not Path(folder).is_dir():
         raise Invalid(f"dataset '{name}' lies in the folder {folder}, which this node can't reach")
     scan = pl.scan_parquet(Path(folder) / "**" / "*.parquet")

@@ -30,14 +30,26 @@ import psutil
 import sqlalchemy as sa
 
 from quarterdeck import admin, database, profile
+from quarterdeck.agent.account import Accounts
 from quarterdeck.agent.launch import module_command
+from quarterdeck.binaries import is_root
 from quarterdeck.database import Login
 from quarterdeck.errors import Conflict, Disconnected, Invalid, QuarterdeckError
 from quarterdeck.profile import Profile
 from quarterdeck.server import SUPERUSER, Server, Started, default_data
 from quarterdeck.session import Session, login_of
 
-__all__ = ["DATABASE", "Cluster", "ClusterStatus", "NodeProcess", "start", "start_node", "status", "stop"]
+__all__ = [
+    "DATABASE",
+    "Cluster",
+    "ClusterStatus",
+    "NodeProcess",
+    "secret_places",
+    "start",
+    "start_node",
+    "status",
+    "stop",
+]
 
 DATABASE = "quarterdeck"
 _FIRST_NODE = "n1"
@@ -87,12 +99,14 @@ def start(
     *,
     profile_name: str = profile.LOCAL,
     slots: int | None = None,
+    run_as: str | None = None,
     said: Callable[[str], None] = lambda text: None,
 ) -> Cluster:
     """Start the cluster of a folder with its nodes; what runs already is found, what is missing is made.
 
     `said` is told, in a few words, what is under way. The first start makes the database, its schema and an
-    administrator named as the person signed in to this computer, and saves a profile for him.
+    administrator named as the person signed in to this computer, and saves a profile for him. `run_as` is for nodes
+    that are started: see `agent.run`.
 
     Raises:
         Conflict: the server does not start, or runs already and this profile can't sign in to it.
@@ -110,11 +124,11 @@ def start(
     else:
         chosen = _known(started, profile_name)
     running = {node.name for node in _nodes(folder) if node.pid is not None}
-    wanted = {_FIRST_NODE: (slots or max(2, os.cpu_count() or 2), ())} | _remembered(folder)
-    for name, (count, labels) in wanted.items():
+    wanted = {_FIRST_NODE: (slots or max(2, os.cpu_count() or 2), (), None)} | _remembered(folder)
+    for name, (count, labels, account) in wanted.items():
         if name not in running:
             said(f"starting node {name}")
-            start_node(name, slots=count, labels=labels, data=folder, chosen=chosen)
+            start_node(name, slots=count, labels=labels, data=folder, chosen=chosen, run_as=run_as or account)
     return Cluster(
         data=folder, port=started.port, profile=chosen, nodes=_nodes(folder), created=created, said=tuple(remarks)
     )
@@ -127,6 +141,7 @@ def start_node(
     labels: tuple[str, ...] = (),
     data: Path | None = None,
     chosen: Profile | str | None = None,
+    run_as: str | None = None,
 ) -> NodeProcess:
     """Start a node's agent on this computer as a process of its own, and wait until it takes tasks.
 
@@ -135,9 +150,17 @@ def start_node(
 
     Raises:
         Conflict: a node of that name runs here already, or it does not come up.
+        Invalid: `run_as` is no account that tasks can run as.
         Refused: the profile's user is no administrator.
     """
     folder = _folder(data)
+    account = Accounts(run_as).fixed  # what is wrong with it is said here, not only in the node's log
+    if account is not None and (folder / "pg").is_dir() and (folder / "pg").stat().st_uid == account.uid:
+        raise Invalid(
+            f"the database runs as '{account.name}', so that a job's code would be let into it: let tasks run as "
+            "another account, or name none",
+            field="run_as",
+        )
     running = next((node for node in _nodes(folder) if node.name == name), None)
     if running is not None and running.pid is not None:
         raise Conflict(f"node {name} runs here already (process {running.pid})")
@@ -146,9 +169,10 @@ def start_node(
         given = _given(chosen)
         login = dataclasses.replace(login_of(given), user=f"node_{name}", password=password)
         since = session.now()
-        process = _spawn(login, name, slots, labels, folder / "nodes")
+        process = _spawn(login, name, slots, labels, folder, run_as)
         _await_up(session, name, since, process, folder / "nodes" / name / "start.log")
-    (folder / "nodes" / name / "node.json").write_text(json.dumps({"slots": slots, "labels": labels}), encoding="utf-8")
+    kept = {"slots": slots, "labels": labels, "run_as": run_as}
+    (folder / "nodes" / name / "node.json").write_text(json.dumps(kept), encoding="utf-8")
     return NodeProcess(name=name, pid=process.pid)
 
 
@@ -215,12 +239,12 @@ def _nodes(folder: Path) -> tuple[NodeProcess, ...]:
     return tuple(NodeProcess(name=one.name, pid=_agent_of(one)) for one in sorted(nodes.iterdir()) if one.is_dir())
 
 
-def _remembered(folder: Path) -> dict[str, tuple[int, tuple[str, ...]]]:
-    found: dict[str, tuple[int, tuple[str, ...]]] = {}
+def _remembered(folder: Path) -> dict[str, tuple[int, tuple[str, ...], str | None]]:
+    found: dict[str, tuple[int, tuple[str, ...], str | None]] = {}
     for file in sorted(folder.glob("nodes/*/node.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             kept = json.loads(file.read_text(encoding="utf-8"))
-            found[file.parent.name] = (int(kept["slots"]), tuple(kept["labels"]))
+            found[file.parent.name] = (int(kept["slots"]), tuple(kept["labels"]), kept.get("run_as"))
     return found
 
 
@@ -322,10 +346,22 @@ def _engine(login: Login) -> Iterator[sa.Engine]:
         engine.dispose()
 
 
-def _spawn(login: Login, name: str, slots: int, labels: tuple[str, ...], nodes: Path) -> subprocess.Popen[bytes]:
+def secret_places() -> list[Path]:
+    """Where this account's passwords are: our own file of them, and the keyrings of desktops with the ways to them."""
+    found = [profile.folder(), *(Path.home() / ".local" / "share" / name for name in ("keyrings", "kwalletd"))]
+    if hasattr(os, "getuid"):
+        run = Path(f"/run/user/{os.getuid()}")
+        found += [run / "bus", run / "keyring"]
+    return found
+
+
+def _spawn(
+    login: Login, name: str, slots: int, labels: tuple[str, ...], data: Path, run_as: str | None
+) -> subprocess.Popen[bytes]:
+    nodes = data / "nodes"
     folder = nodes / name
     folder.mkdir(parents=True, exist_ok=True)
-    nodes.chmod(0o700)
+    nodes.chmod(0o711 if is_root() else 0o700)
     asked = {
         "login": {key: value for key, value in dataclasses.asdict(login).items() if key != "root_certificate"},
         "root_certificate": None if login.root_certificate is None else str(login.root_certificate),
@@ -333,9 +369,11 @@ def _spawn(login: Login, name: str, slots: int, labels: tuple[str, ...], nodes: 
         "slots": slots,
         "labels": list(labels),
         "data": str(nodes),
+        "run_as": run_as,
+        "hidden": [str(one) for one in (*secret_places(), data / "pg", data / "log")],
     }
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("QUARTERDECK_", "PG"))}
-    with (folder / "start.log").open("wb") as log:
+    with open(folder / "start.log", "wb", opener=_private) as log:
         process = subprocess.Popen(
             module_command("quarterdeck.agent"),
             stdin=subprocess.PIPE,
@@ -351,6 +389,10 @@ def _spawn(login: Login, name: str, slots: int, labels: tuple[str, ...], nodes: 
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(json.dumps(asked).encode() + b"\n")
     return process
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _await_up(session: Session, name: str, since: dt.datetime, process: subprocess.Popen[bytes], log: Path) -> None:

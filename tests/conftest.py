@@ -66,6 +66,15 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def shared_path(open_folder: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own for files that tasks read and write: as root, a node runs them as other accounts."""
+    folder = open_folder / f"shared-{tmp_path.name}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def postgres(postgres_bin: Path, open_folder: Path) -> Iterator[Started]:
     """A running server of the session's: `.port`, `.conninfo(database)` as superuser, `.server`. Don't stop it."""

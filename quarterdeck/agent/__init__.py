@@ -25,6 +25,8 @@ def run(
     *,
     runs: Mapping[str, str] | None = None,
     spool_limit: int = 256 << 20,
+    run_as: str | None = None,
+    hidden: Sequence[Path] = (),
 ) -> None:
     """Be the node `name` until SIGTERM or SIGINT.
 
@@ -32,20 +34,25 @@ def run(
     what its tasks write. `runs` maps a kind to the dotted name `module:function` of its run; by default the
     product's kinds. `spool_limit`: bytes that an attempt may have waiting on disk before it is held up.
 
+    `run_as`: the account of the system that tasks run as, which only root can give; without one, tasks of root's node
+    run as a number of their own each, those of another account's node as that one. `hidden`: folders and files that
+    tasks are not to see, such as where passwords and the database are; on Linux, as far as the system lets us.
+
     Raises:
         Conflict: a node of that name runs already on this machine.
         Disconnected: the server refuses the sign-in, or does not answer within a minute.
-        Invalid: a name, label or number that can't be used.
+        Invalid: a name, label or number that can't be used, or an account that is not there or can't get to Python.
     """
     # imported here: a task's process imports this package too, and needs no database driver
     from quarterdeck.agent.node import Node
 
     if data is None:
-        from platformdirs import user_data_path
+        from quarterdeck.server import default_data
 
-        data = user_data_path("quarterdeck", appauthor=False) / "nodes"
+        data = default_data().with_name("nodes" if default_data().name == "cluster" else "quarterdeck-nodes")
     if runs is None:
         from quarterdeck.kinds import KINDS
 
         runs = {kind.key: kind.run for kind in KINDS if kind.run}
-    Node(login, name, slots, labels, data, runs=runs, spool_limit=spool_limit).run()
+    node = Node(login, name, slots, labels, data, runs=runs, spool_limit=spool_limit, run_as=run_as, hidden=hidden)
+    node.run()

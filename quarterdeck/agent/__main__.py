@@ -12,6 +12,9 @@ from typing import Any
 
 def main() -> int:
     """Be a node; 0 after a signal, 1 with one sentence on standard error where it can't be one."""
+    from quarterdeck.agent import process
+
+    process.undumpable()  # before the password is in it
     from quarterdeck import agent
     from quarterdeck.database import Login
     from quarterdeck.errors import QuarterdeckError
@@ -23,7 +26,15 @@ def main() -> int:
     certificate = asked["root_certificate"]
     login = Login(**asked["login"], root_certificate=None if certificate is None else Path(certificate))
     try:
-        agent.run(login, asked["name"], asked["slots"], asked["labels"], Path(asked["data"]))
+        agent.run(
+            login,
+            asked["name"],
+            asked["slots"],
+            asked["labels"],
+            Path(asked["data"]),
+            run_as=asked["run_as"],
+            hidden=[Path(one) for one in asked["hidden"]],
+        )
     except QuarterdeckError as error:
         sys.stderr.write(f"{error}\n")
         return 1

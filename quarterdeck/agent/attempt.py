@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from quarterdeck.agent import decide
+from quarterdeck.agent.account import Accounts
 from quarterdeck.agent.channel import Record, Spool
 from quarterdeck.agent.delivery import Delivery, patiently
 from quarterdeck.agent.held import Held
@@ -38,6 +39,7 @@ class Attempt:
         *,
         store: Store,
         launcher: Launcher,
+        accounts: Accounts,
         node: str,
         runs: Mapping[str, str],
         folder: Path,
@@ -53,6 +55,7 @@ class Attempt:
         self.folder = folder / f"{task}-{attempt}"
         self._store = store
         self._launcher = launcher
+        self._accounts = accounts
         self._node = node
         self._runs = runs
         self._spool_limit = spool_limit
@@ -120,6 +123,8 @@ class Attempt:
             self._events.put(decide.Fenced())
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._accounts.example is not None:
+            self.folder.chmod(0o711)
         self._spool = Spool(self.folder / "spool", limit=self._spool_limit)
         self._log = Log(self._spool)
         self._delivery = Delivery(
@@ -135,6 +140,7 @@ class Attempt:
         scratch = self.folder / "scratch"
         self._held = Held(
             self._launcher,
+            self._accounts,
             self._node,
             self.task,
             scratch,
@@ -172,7 +178,8 @@ class Attempt:
                 self._release()
 
     def _supply(self, child: Child) -> Supply:
-        return Supply(self._store, self.task, self.attempt, self.folder / "scratch", child.send, self._is_over)
+        account = self._held.account if self._held is not None else None
+        return Supply(self._store, self.task, self.attempt, self.folder / "inputs", account, child.send, self._is_over)
 
     # --- the end
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from quarterdeck.agent import decide
+from quarterdeck.agent.account import Account, Accounts
 from quarterdeck.agent.channel import Broken, Record, Spool, records
 from quarterdeck.agent.delivery import Delivery
 from quarterdeck.agent.launch import Child, Launcher
@@ -38,6 +39,7 @@ class Held:
     def __init__(
         self,
         launcher: Launcher,
+        accounts: Accounts,
         node: str,
         task: int,
         scratch: Path,
@@ -48,6 +50,8 @@ class Held:
         delivery: Delivery,
     ) -> None:
         self._launcher = launcher
+        self._accounts = accounts
+        self.account: Account | None = None
         self._node = node
         self._task = task
         self._scratch = scratch
@@ -84,8 +88,11 @@ class Held:
             self._emit(decide.NotLaunched(f"this node can't run jobs of the kind '{order.kind}'"))
             return
         try:
+            self.account = self._accounts.take(self._task)
             self._scratch.mkdir(exist_ok=True)
-            child = self._launcher.launch(self._scratch)
+            if self.account is not None:
+                os.chown(self._scratch, self.account.uid, self.account.gid, follow_symlinks=False)
+            child = self._launcher.launch(self._scratch, self.account)
         except (OSError, QuarterdeckError) as error:
             self._emit(decide.NotLaunched(str(error)))
             return
@@ -129,6 +136,7 @@ class Held:
     def close(self) -> None:
         """Close our ends of the pipes; those under a reader that is still stuck stay."""
         self._over = True
+        self._accounts.give_back(self.account)
         child = self._child
         if child is None:
             return

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from quarterdeck.agent.account import Account
 from quarterdeck.agent.channel import Record, write_record
-from quarterdeck.errors import Conflict
+from quarterdeck.errors import Conflict, Invalid
 
-__all__ = ["Child", "Launcher", "launcher", "module_command", "task_environment"]
+__all__ = ["Child", "Launcher", "View", "launcher", "module_command", "task_environment"]
 
 _PIPE_SIZE = 1 << 20  # so that the agent reads lines in large pieces
 _ANSWER = 60.0
@@ -34,7 +35,7 @@ def module_command(module: str) -> list[str]:
     return [sys.executable, "-P", "-s", "-X", "faulthandler", "-m", module]
 
 
-def task_environment(scratch: Path | None = None) -> dict[str, str]:
+def task_environment(scratch: Path | None = None, account: Account | None = None) -> dict[str, str]:
     """The environment of a task's process, made from nothing: no password, no name of ours, no PG* is in it."""
     found = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -49,6 +50,8 @@ def task_environment(scratch: Path | None = None) -> dict[str, str]:
     if scratch is not None:
         home = ("USERPROFILE", "TEMP", "TMP") if sys.platform == "win32" else ("HOME", "TMPDIR")
         found |= dict.fromkeys(home, str(scratch))
+    if account is not None:  # a mere number has no name that could be looked up
+        found |= dict.fromkeys(("USER", "LOGNAME"), account.name.replace(" ", "-"))
     return found
 
 
@@ -87,8 +90,11 @@ class Launcher(Protocol):
     def start(self) -> None:
         """Get ready: what takes long is done before the first task."""
 
-    def launch(self, scratch: Path) -> Child:
-        """Start a task's process in that working folder; it then waits for its order."""
+    def settled(self) -> bool:
+        """Whether what was to be hidden from tasks is hidden. Raises Invalid where tasks can't run at all."""
+
+    def launch(self, scratch: Path, account: Account | None = None) -> Child:
+        """Start a task's process in that working folder, as that account; it then waits for its order."""
 
     @property
     def pid(self) -> int | None:
@@ -97,22 +103,33 @@ class Launcher(Protocol):
     def stop(self) -> None: ...
 
 
-def launcher() -> Launcher:
+@dataclass(frozen=True, slots=True)
+class View:
+    """What tasks are to see of the file system: see `view.narrow`."""
+
+    account: Account | None = None
+    needed: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
+
+
+def launcher(view: View) -> Launcher:
     """The right one for this system."""
     if sys.platform == "win32":
         from quarterdeck.agent.spare import Spares
 
         return Spares()
-    return Nursery()
+    return Nursery(view)
 
 
 class Nursery:
     """The agent's side of the nursery: one process for the agent's whole life, started again if it dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: View | None = None) -> None:
+        self._view = view or View()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._narrowed: bool | None = None
         self._ready = False
 
     @property
@@ -135,9 +152,36 @@ class Nursery:
                 start_new_session=True,
             )
         ours.settimeout(_ANSWER)
-        self._socket, self._ready = ours, False
+        self._socket, self._narrowed, self._ready = ours, None, False
+        view = self._view
+        asked = {
+            "account": None if view.account is None else view.account.as_json(),
+            "needed": [str(one) for one in view.needed],
+            "hidden": [str(one) for one in view.hidden],
+        }
+        from quarterdeck.agent import nursery
 
-    def launch(self, scratch: Path) -> Child:
+        with contextlib.suppress(OSError):  # that it is gone is found by who needs it
+            nursery.send(ours, asked)
+
+    def settled(self) -> bool:
+        with self._lock:
+            return self._settle()
+
+    def _settle(self) -> bool:
+        from quarterdeck.agent import nursery
+
+        if self._narrowed is None:
+            answer = nursery.receive(self._socket) if self._socket is not None else None
+            if answer is None:
+                raise OSError("no nursery")
+            if "blocked" in answer[0]:
+                self._end()
+                raise Invalid(answer[0]["blocked"], field="run_as")
+            self._narrowed = bool(answer[0]["hidden"])
+        return self._narrowed
+
+    def launch(self, scratch: Path, account: Account | None = None) -> Child:
         from quarterdeck.agent import nursery
 
         (lines, task_lines), (out, task_out), (err, task_err), (frames, task_frames) = (os.pipe() for _ in range(4))
@@ -145,7 +189,9 @@ class Nursery:
         status, task_status = socket.socketpair()
         _widen(lines, out, err, frames)
         theirs = [task_lines, task_out, task_err, task_frames, task_orders, task_status.detach()]
-        message = {"scratch": str(scratch), "environment": task_environment(scratch)}
+        message: dict[str, Any] = {"scratch": str(scratch), "environment": task_environment(scratch, account)}
+        if account is not None:
+            message["account"] = account.as_json()
         try:
             answer = None
             with self._lock:
@@ -157,6 +203,7 @@ class Nursery:
                         if connection is None:
                             raise OSError("no nursery")
                         if not self._ready:
+                            self._settle()
                             nursery.receive(connection)
                             self._ready = True
                         nursery.send(connection, message, theirs)

@@ -26,8 +26,9 @@ import procrastinate
 import psutil
 
 from quarterdeck.agent import decide, process, recovery
+from quarterdeck.agent.account import Accounts
 from quarterdeck.agent.attempt import Attempt
-from quarterdeck.agent.launch import Launcher, launcher
+from quarterdeck.agent.launch import Launcher, View, launcher
 from quarterdeck.agent.queue import Connector
 from quarterdeck.agent.store import Store
 from quarterdeck.database import Login
@@ -60,6 +61,8 @@ class Node:
         *,
         runs: Mapping[str, str],
         spool_limit: int,
+        run_as: str | None = None,
+        hidden: Sequence[Path] = (),
     ) -> None:
         self.name = name
         self.slots = slots
@@ -69,7 +72,9 @@ class Node:
         self._runs = runs
         self._spool_limit = spool_limit
         self._store = Store(login, name)
-        self._launcher: Launcher = launcher()
+        self._accounts = Accounts(run_as)
+        view = View(self._accounts.example, (self.folder / "attempts",), tuple(hidden))
+        self._launcher: Launcher = launcher(view)
         self._connector: Connector | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -105,13 +110,16 @@ class Node:
 
     def run(self) -> None:
         """Be the node. Raises what can't be waited for at the start: a wrong password, a node that runs already."""
-        with _Only(self.folder, self.name):
-            process.undumpable()
+        process.undumpable()
+        os.umask(0o077)
+        # through these folders tasks of another account get to their own, and see nothing of the rest
+        with _Only(self.folder, self.name, 0o700 if self._accounts.example is None else 0o711):
             process.child_subreaper()
             self._open_log()
             self._launcher.start()
             try:
                 leftovers = recovery.sweep(self.folder / "attempts")
+                self._tell_tasks()
                 self._register(time.monotonic() + _FIRST_ANSWER)
                 recovery.recover(self._store, self.name, leftovers, self._stopping.is_set)
                 with asyncio.Runner(loop_factory=_loop) as runner:
@@ -119,6 +127,17 @@ class Node:
             finally:
                 self._launcher.stop()
                 self._store.close()
+
+    def _tell_tasks(self) -> None:
+        """Note in the log what tasks run as. Raises where they can't run at all."""
+        hidden = self._launcher.settled()
+        example = self._accounts.example
+        if self._accounts.fixed is not None:
+            _log.info("tasks run as %s", self._accounts.fixed.name)
+        elif example is not None:
+            _log.info("each task runs as a number of its own, from %d on", example.uid)
+        else:
+            _log.info("tasks run as the node's own account%s", "" if hidden else ", and see all that it sees")
 
     def stop(self) -> None:
         """End the node soon; a second call ends it at once."""
@@ -227,6 +246,7 @@ class Node:
         one = Attempt(
             store=self._store,
             launcher=self._launcher,
+            accounts=self._accounts,
             node=self.name,
             runs=self._runs,
             folder=self.folder / "attempts",
@@ -359,17 +379,20 @@ def _reap_orphans(nursery: int | None) -> None:
 class _Only:
     """Holds the node's name on this machine."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, mode: int) -> None:
         self._path = folder / "agent.pid"
+        self._mode = mode
         self._folder = folder
         self._name = name
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):
-            self._folder.chmod(0o700)
-        (self._folder / "attempts").mkdir(exist_ok=True)
+        attempts = self._folder / "attempts"
+        attempts.mkdir(exist_ok=True)
+        for folder in (self._folder, attempts):
+            with contextlib.suppress(OSError):
+                folder.chmod(self._mode)
         file = self._path.open("a+b")
         if not _locked(file):
             file.seek(0)

@@ -22,8 +22,8 @@ import struct
 import sys
 from typing import Any, NoReturn
 
-from quarterdeck.agent import process
-from quarterdeck.agent.task import Handles, live, preload
+from quarterdeck.agent import process, view
+from quarterdeck.agent.account import Account
 
 __all__ = ["HANDLES", "receive", "send"]
 
@@ -66,6 +66,10 @@ def main(handle: int) -> None:
     process.name_process("qd-nursery")
     # if a warden is killed, its orphans stay below us, where the agent finds them
     process.child_subreaper()
+    _narrow(connection)  # before anything has started a thread
+    process.undumpable()  # one task could else lay code into all later ones
+    from quarterdeck.agent.task import preload
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies: wardens tell their end themselves
@@ -88,12 +92,28 @@ def main(handle: int) -> None:
         send(connection, {"pid": pid})
 
 
+def _narrow(connection: socket.socket) -> None:
+    """Do as the agent's first message says: what tasks see of the file system. The answer is that of `view.narrow`."""
+    first = receive(connection)
+    if first is None:
+        sys.exit(0)
+    asked, _ = first
+    account = None if asked["account"] is None else Account.from_json(asked["account"])
+    try:
+        send(connection, {"hidden": view.narrow(account, asked["needed"], asked["hidden"])})
+    except view.Blocked as error:
+        send(connection, {"blocked": str(error)})
+        sys.exit(1)
+
+
 def _close(handles: list[int]) -> None:
     for handle in handles:
         os.close(handle)
 
 
 def _guard(message: dict[str, Any], handles: list[int]) -> NoReturn:
+    from quarterdeck.agent.task import Handles, live
+
     code = 1
     try:
         lines, out, err, frames, orders, status = handles

@@ -19,7 +19,21 @@ from typing import Any
 
 import psutil
 
-__all__ = ["MARK", "Identity", "Tree", "Victim", "child_subreaper", "die_with_parent", "end_all", "undumpable"]
+__all__ = [
+    "MARK",
+    "Identity",
+    "Tree",
+    "Victim",
+    "child_subreaper",
+    "clear_ambient",
+    "die_with_parent",
+    "drop_bound",
+    "dumpable",
+    "end_all",
+    "name_process",
+    "no_new_privileges",
+    "undumpable",
+]
 
 MARK = "TMPDIR" if sys.platform != "win32" else "TEMP"
 """The environment variable whose value, an attempt's own folder, marks all processes of that attempt."""
@@ -264,7 +278,8 @@ def end_all(
     return ended, [one.process for one in targets.values() if one.ended is None]
 
 
-_DEATH_SIGNAL, _DUMPABLE, _NAME, _SUBREAPER = 1, 4, 15, 36
+_DEATH_SIGNAL, _DUMPABLE, _NAME, _DROP_BOUND, _SUBREAPER, _NO_NEW_PRIVILEGES, _AMBIENT = 1, 4, 15, 24, 36, 38, 47
+_CLEAR_AMBIENT = 4
 
 
 def _prctl(option: int, value: int | bytes) -> bool:
@@ -287,8 +302,31 @@ def die_with_parent() -> bool:
 
 
 def undumpable() -> bool:
-    """Close this process's memory to other processes of the same account (Linux): it holds the database's password."""
+    """Close this process's memory to other processes of the same account (Linux): it holds the database's password.
+
+    A process forked from it is closed too, a program started by it is open again.
+    """
     return _prctl(_DUMPABLE, 0)
+
+
+def dumpable() -> bool:
+    """Open this process's memory to its account again, which closes with a change of account, and by `undumpable`."""
+    return _prctl(_DUMPABLE, 1)
+
+
+def no_new_privileges() -> bool:
+    """No program started from here on has more rights than this process: setuid does nothing (Linux)."""
+    return _prctl(_NO_NEW_PRIVILEGES, 1)
+
+
+def drop_bound(capability: int) -> bool:
+    """Take a capability out of what programs started from here on can have (Linux); False for those it has not."""
+    return _prctl(_DROP_BOUND, capability)
+
+
+def clear_ambient() -> bool:
+    """Hand no capability on to programs that are started (Linux)."""
+    return _prctl(_AMBIENT, _CLEAR_AMBIENT)
 
 
 def name_process(name: str) -> None:

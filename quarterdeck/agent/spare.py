@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from quarterdeck.agent.account import Account
 from quarterdeck.agent.channel import Record, write_record
 from quarterdeck.agent.launch import Child, module_command, task_environment
 from quarterdeck.agent.process import Identity
@@ -78,7 +79,12 @@ class Spares:
         with self._lock:
             self._spare = self._spare or _Spare()
 
-    def launch(self, scratch: Path) -> Child:
+    def settled(self) -> bool:
+        return False
+
+    def launch(self, scratch: Path, account: Account | None = None) -> Child:
+        if account is not None:
+            raise Conflict("a waiting process can't become another account's")
         try:
             with self._lock:
                 spare, self._spare = self._spare, None

@@ -1,12 +1,17 @@
-"""Data for a task: the agent fetches blocks and lays them into the attempt's folder, where the task maps them."""
+"""Data for a task: the agent fetches blocks and lays them into the attempt's folder, where the task maps them.
+
+Where tasks have another account, the folder is that one's, so that it can remove what it has read. It may then put
+there what it likes: the agent makes each file anew in the folder that it has open, and follows no link.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from quarterdeck.agent.account import Account
 from quarterdeck.agent.channel import Record
 from quarterdeck.agent.delivery import patiently
 from quarterdeck.agent.store import Store
@@ -24,12 +29,14 @@ class Supply:
         task: int,
         attempt: int,
         folder: Path,
+        account: Account | None,
         send: Callable[[Record], bool],
         given_up: Callable[[], bool],
     ) -> None:
         self._store = store
         self._key = (task, attempt)
         self._folder = folder
+        self._account = account
         self._send = send
         self._given_up = given_up
 
@@ -60,14 +67,12 @@ class Supply:
         more = bool(parts) and folder is None
         if not self._send(Record("answer", {"id": number, "folder": folder, "more": more}, schema)) or not more:
             return
-        inputs = self._folder / "inputs"
-        inputs.mkdir(exist_ok=True)
         for part in parts:
-            if not self._part(part.table_id, meta, number, inputs):
+            if not self._part(part.table_id, meta, number):
                 return
         self._send(Record("answer", {"id": number, "files": [], "more": False}))
 
-    def _part(self, table: int, meta: dict[str, Any], number: Any, inputs: Path) -> bool:
+    def _part(self, table: int, meta: dict[str, Any], number: Any) -> bool:
         after = -1
         while True:
             rows = patiently(
@@ -82,11 +87,27 @@ class Supply:
                 return True
             files = []
             for row in rows:
-                path = inputs / f"{number}-{table}-{row.number}.arrow"
-                path.write_bytes(row.data)
-                with contextlib.suppress(OSError):
-                    path.chmod(0o644)
-                files.append(str(path))
+                files.append(self._lay(f"{number}-{table}-{row.number}.arrow", row.data))
                 after = row.number
             if not self._send(Record("answer", {"id": number, "files": files, "more": True})):
                 return False
+
+    def _lay(self, name: str, data: bytes) -> str:
+        """Write a file for the task, which must not be there; its path."""
+        account, path = self._account, self._folder / name
+        if not self._folder.exists():
+            self._folder.mkdir()
+            if account is not None:
+                os.chown(self._folder, account.uid, account.gid, follow_symlinks=False)
+        if account is None:
+            path.write_bytes(data)
+            return str(path)
+        inside = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=inside)
+        finally:
+            os.close(inside)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchown(handle, account.uid, account.gid)
+        return str(path)

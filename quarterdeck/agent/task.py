@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from quarterdeck import errors
 from quarterdeck.agent import capture, process
+from quarterdeck.agent.account import Account, become
 from quarterdeck.agent.channel import Broken, Record, read_record, write_record
 from quarterdeck.blocks import decode_block, encode_block, schema_bytes, schema_from
 from quarterdeck.context import Context, Source
@@ -82,6 +83,9 @@ def _enter(handles: Handles, message: dict[str, Any], parent: int | None) -> Han
 
         with contextlib.suppress(PermissionError):  # it leads a session already when it was spawned
             os.setsid()
+        if message.get("account") is not None:
+            become(Account.from_json(message["account"]), handles.out, handles.err)
+        process.dumpable()
         if parent is not None:
             process.die_with_parent()
             if os.getppid() != parent:

@@ -23,6 +23,14 @@ Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The cluster's folder; without it the user's own.")
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME")]
+RunAs = Annotated[
+    str | None,
+    typer.Option(
+        "--run-as",
+        metavar="ACCOUNT",
+        help="Started by root: the system's account that tasks run as; without it each has a number of its own.",
+    ),
+]
 FromInput = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking for it.")
 ]
@@ -62,6 +70,7 @@ def start(
     slots: Annotated[
         int | None, typer.Option("--slots", min=1, max=1024, help="Tasks that run at once; without it one a processor.")
     ] = None,
+    run_as: RunAs = None,
 ) -> None:
     """Start the database server and a node on this computer; the first time, make them.
 
@@ -69,7 +78,9 @@ def start(
     """
     from quarterdeck import embedded, profile
 
-    cluster = embedded.start(data, profile_name=context.obj.profile or profile.LOCAL, slots=slots, said=say)
+    cluster = embedded.start(
+        data, profile_name=context.obj.profile or profile.LOCAL, slots=slots, run_as=run_as, said=say
+    )
     for remark in cluster.said:
         say(remark)
     nodes = ", ".join(node.name for node in cluster.nodes if node.pid is not None)
@@ -127,6 +138,7 @@ def node_start(
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Where the nodes of this machine keep their files.")
     ] = None,
+    run_as: RunAs = None,
 ) -> None:
     """Be a node of the cluster until a signal comes. The profile's user must be an admin.
 
@@ -134,15 +146,19 @@ def node_start(
     """
     import dataclasses
 
-    from quarterdeck import admin, agent
+    from quarterdeck import admin, agent, embedded
+    from quarterdeck.agent.account import Accounts
+    from quarterdeck.agent.process import undumpable
     from quarterdeck.session import Session
 
+    undumpable()  # before a password is in it
+    Accounts(run_as)
     with context.obj.client() as client:
         session: Session = client
         password = admin.create_node(session.engine, name)
         login = dataclasses.replace(session.login, user=f"node_{name}", password=password)
     say(f"node {name} with {slots} slots works for {login.host}:{login.port}; end it by a signal (Ctrl+C)")
-    agent.run(login, name, slots, tuple(label or ()), data)
+    agent.run(login, name, slots, tuple(label or ()), data, run_as=run_as, hidden=embedded.secret_places())
 
 
 def node_list(context: typer.Context, as_json: AsJson = False) -> None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from quarterdeck.errors import Invalid, NotFound
+from quarterdeck.reach import out_of_reach
 
 __all__ = [
     "Block",
@@ -134,6 +135,8 @@ def find_files(path: str | Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for entry in given:
         file = Path(entry).expanduser()
+        if closed := out_of_reach(_before_magic(file)):
+            raise Invalid(f"{closed}.", field="path")
         if file.is_dir():
             raise Invalid(f"{entry} is a folder: give a pattern such as {file / '*.csv'}.", field="path")
         if file.is_file():
@@ -146,6 +149,14 @@ def find_files(path: str | Sequence[str]) -> list[Path]:
         else:
             raise NotFound(f"There is no file {entry} on this node.", field="path")
     return list(found)
+
+
+def _before_magic(file: Path) -> Path:
+    """The path up to its first part with a wildcard; the whole where a file has that very name."""
+    for folder in reversed(file.parents):
+        if glob.has_magic(folder.name):
+            return folder.parent
+    return file.parent if glob.has_magic(file.name) else file
 
 
 def format_of(path: Path) -> Format:

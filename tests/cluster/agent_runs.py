@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +282,93 @@ def child(context: Context, params: dict[str, Any]) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     _say(params, os.getpid(), process.pid)
     time.sleep(600)
+
+
+def burgle(context: Context, params: dict[str, Any]) -> None:
+    """What hostile code gets at: each attempt's answer, as JSON."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    agent, found = params["agent"], {}
+
+    def attempt(name: str, action: Callable[[], Any]) -> None:
+        try:
+            found[name] = action()
+        except OSError as error:
+            found[name] = error.strerror
+
+    def ptrace(pid: int) -> str:
+        if libc.ptrace(16, pid, 0, 0) != 0:
+            return os.strerror(ctypes.get_errno())
+        os.waitpid(pid, 0x40000000)
+        libc.ptrace(17, pid, 0, 0)
+        return "attached"
+
+    def environments() -> list[int]:
+        """Processes whose environment can be read: those of other tasks and of this one's own tree don't count."""
+        readable = []
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) not in (os.getpid(), os.getppid()):
+                try:
+                    data = Path(f"/proc/{name}/environ").read_bytes()
+                except OSError:
+                    continue
+                if data:
+                    readable.append(int(name))
+        return readable
+
+    attempt("memory", lambda: open(f"/proc/{agent}/mem", "rb").close() or "open")
+    attempt("environment", lambda: Path(f"/proc/{agent}/environ").read_text() and "read")
+    attempt("environments", environments)
+    attempt("handles", lambda: os.listdir(f"/proc/{agent}/fd"))
+    attempt("ptrace", lambda: ptrace(agent))
+    attempt("ptrace of the nursery", lambda: ptrace(params["nursery"]))
+    attempt("root", lambda: os.setuid(0) or "root")
+    if params["signal"]:
+        attempt("signal", lambda: os.kill(agent, signal.SIGTERM) or "sent")
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    found["status"] = {name: status[name] for name in ("Uid", "Gid", "Groups", "NoNewPrivs", "CapBnd")}
+    # a namespace of its own brings no cover off
+    libc.unshare(0x10020000)
+    for path in params["covers"]:
+        attempt(f"uncover {path}", lambda path=path: libc.umount2(path.encode(), 2) == 0)
+    for path in params["paths"]:
+        attempt(path, lambda path=path: os.listdir(path) if Path(path).is_dir() else Path(path).read_text())
+    attempt("others' folders", lambda: os.listdir(context.scratch.parents[1]))
+    print(json.dumps(found))
+
+
+def at_home(context: Context, params: dict[str, Any]) -> None:
+    """What a task does every day, whatever account it is."""
+    import sqlite3  # not among what was imported before
+
+    (context.scratch / "mine").write_text("x", encoding="utf-8")
+    frame = context.read(params["name"])
+    done = subprocess.run(
+        [sys.executable, "-c", "import polars; print(polars.__name__)"], capture_output=True, text=True
+    )
+    with open("/dev/stdout", "w", encoding="utf-8") as again:
+        again.write("by the device\n")
+    left = os.listdir(context.scratch.parent / "inputs")
+    told = {"user": os.environ.get("USER"), "rows": frame.height, "program": done.stdout.strip(), "left": left}
+    print(json.dumps({**told, "sqlite": bool(sqlite3.sqlite_version), "uid": os.getuid(), "groups": os.getgroups()}))
+    if "tell" in params:
+        time.sleep(600)
+
+
+def trap(context: Context, params: dict[str, Any]) -> None:
+    """Links where the agent is going to lay files."""
+    inputs = context.scratch.parent / "inputs"
+    try:
+        inputs.symlink_to(params["target"])
+        print("laid a link beside the working folder")
+    except OSError as error:
+        print(type(error).__name__)
+    context.read(params["name"])
+    for number in range(50):
+        for table in range(1, 50):
+            for block in range(3):
+                name = f"{number}-{table}-{block}.arrow"
+                with contextlib.suppress(FileExistsError):
+                    (inputs / name).symlink_to(Path(params["target"]) / name)
+    context.read(params["name"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,24 @@ ROOT = Path(__file__).parents[2]
 _MAIN = """
 import json, sys
 from pathlib import Path
-from quarterdeck.agent import process, run
+from quarterdeck.agent import process
+order = json.load(sys.stdin)
+sys.stdin.close()
+if order["account"]:  # an ordinary account's node, also where Python lies in root's home
+    from quarterdeck.agent import view
+    from quarterdeck.agent.account import Account, become
+    account = Account(*order["account"])
+    view.narrow(account, [".", order["data"]], [])
+    become(account)
+from quarterdeck.agent import run
 from quarterdeck.database import Login
 from quarterdeck.errors import QuarterdeckError
 process.die_with_parent()  # a test run that is killed leaves no node behind
-order = json.load(sys.stdin)
-sys.stdin.close()
 try:
     login = Login(**order["login"])
     data, limit = Path(order["data"]), order["spool_limit"]
-    run(login, order["name"], order["slots"], order["labels"], data, runs=order["runs"], spool_limit=limit)
+    more = {"run_as": order["run_as"], "hidden": [Path(one) for one in order["hidden"]]}
+    run(login, order["name"], order["slots"], order["labels"], data, runs=order["runs"], spool_limit=limit, **more)
 except QuarterdeckError as error:
     sys.exit(str(error))
 """
@@ -94,6 +103,9 @@ class Cluster:
         labels: tuple[str, ...] = (),
         runs: Mapping[str, str] | None = None,
         spool_limit: int = 256 << 20,
+        run_as: str | None = getpass.getuser(),
+        hidden: Sequence[Path] = (),
+        node_account: str | None = None,
     ) -> subprocess.Popen[str]:
         login: dict[str, Any] = asdict(self.database.login(f"node_{name}"))
         process = subprocess.Popen(
@@ -113,6 +125,9 @@ class Cluster:
             "labels": labels,
             "data": str(self.data),
             "spool_limit": spool_limit,
+            "run_as": run_as,
+            "hidden": [str(one) for one in hidden],
+            "account": None if node_account in (None, getpass.getuser()) else _account(node_account),
             "runs": runs or {"factor": "tests.cluster.agent_runs:run"},
         }
         process.stdin.write(json.dumps(order))
@@ -205,6 +220,13 @@ class Cluster:
             with contextlib.suppress(psutil.Error):
                 one.kill()
         assert not left, f"processes survived the test: {left}"
+
+
+def _account(name: str) -> tuple[str, int, int]:
+    import pwd
+
+    entry = pwd.getpwnam(name)
+    return entry.pw_name, entry.pw_uid, entry.pw_gid
 
 
 def _marked(process: psutil.Process, data: Path) -> bool:

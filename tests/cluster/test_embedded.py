@@ -94,10 +94,10 @@ def test_no_password_lies_in_the_folder_or_a_process(cluster: Cluster) -> None:
 
 
 @pytest.mark.spec("G1", "C1")
-def test_killed_as_a_whole_it_recovers_and_the_cut_task_says_so(cluster: Cluster, tmp_path: Path) -> None:
+def test_killed_as_a_whole_it_recovers_and_the_cut_task_says_so(cluster: Cluster, shared_path: Path) -> None:
     embedded.start_node("n2", slots=1, data=cluster.data)
     with Client.connect() as client:
-        job = _begin(client, tmp_path, "cut")
+        job = _begin(client, shared_path, "cut")
     before = embedded.status(cluster.data)
     assert before.pid is not None
     for pid in [before.pid, *(node.pid for node in before.nodes)]:

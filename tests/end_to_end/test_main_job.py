@@ -72,8 +72,8 @@ def factor(frame):
 
 
 @pytest.mark.spec("M5", "C3", "N4")
-def test_terminate_ends_the_whole_tree_and_says_so(quarterdeck: Run, prices: pd.DataFrame, open_folder: Path) -> None:
-    mark = open_folder / "grandchild"
+def test_terminate_ends_the_whole_tree_and_says_so(quarterdeck: Run, prices: pd.DataFrame, tmp_path: Path) -> None:
+    mark = tmp_path / "grandchild"
     params = {"name": "tree", "table": "prices", "code": _TREE.replace("MARK", repr(str(mark)))}
     job = quarterdeck("submit", "factor", "--params", "-", text=json.dumps(params)).stdout.split()[0]
     found: list[int] = []
