@@ -16,7 +16,20 @@ from PySide6.QtWidgets import QApplication, QStyleFactory, QWidget
 from desktop import resources
 from quarterdeck.job import Level, Status
 
-__all__ = ["DARK", "LIGHT", "STATUS_ICONS", "Theme", "Tokens", "apply", "current", "level_color", "monospaced", "theme"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "STATUS_ICONS",
+    "ChartTokens",
+    "Theme",
+    "Tokens",
+    "apply",
+    "charts",
+    "current",
+    "level_color",
+    "monospaced",
+    "theme",
+]
 
 W = TypeVar("W", bound=QWidget)
 
@@ -111,6 +124,61 @@ DARK = Tokens(
     idle_back="#252f3c",
 )
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChartTokens:
+    """The colours of charts in one theme.
+
+    `series`: told apart also by people who see no difference of red and green, or of blue and yellow (the least
+    distance of two of them in OKLab is 0.08 under any of the three), each at 3 to 1 or more against the surface.
+    `rise` and `fall` differ in lightness too. `low`, `middle` and `high` are the ends and the middle of a scale with
+    a sign, `faintest` and `strongest` those of one without.
+    """
+
+    series: tuple[str, ...]
+    grid: str
+    axis: str
+    rise: str
+    fall: str
+    low: str
+    middle: str
+    high: str
+    faintest: str
+    strongest: str
+
+
+CHARTS_LIGHT = ChartTokens(
+    series=("#2c4db8", "#d5792a", "#008078", "#66146f", "#d2304f", "#518ee4", "#4a453a"),
+    grid="#e9edf2",
+    axis="#b9c2ce",
+    rise="#0b8a72",
+    fall="#b3264a",
+    low="#c05a12",
+    middle="#f6f6f4",
+    high="#2450b4",
+    faintest="#eef3fb",
+    strongest="#1d3f94",
+)
+
+CHARTS_DARK = ChartTokens(
+    series=("#90bcea", "#e7a357", "#1ba376", "#ac83ee", "#f75d9e", "#3a7fd0", "#ddd394"),
+    grid="#212a36",
+    axis="#3c4959",
+    rise="#45c4a4",
+    fall="#ee6a82",
+    low="#ee9a4d",
+    middle="#1e2631",
+    high="#6ea4ee",
+    faintest="#1b2a40",
+    strongest="#9cc4ff",
+)
+
+
+def charts(tokens: Tokens) -> ChartTokens:
+    """The colours of charts that belong to those tokens; paper uses the light ones."""
+    return CHARTS_DARK if tokens.name == "dark" else CHARTS_LIGHT
+
+
 STATUS_ICONS: dict[Status, str] = {
     Status.QUEUED: "clock-outline",
     Status.IN_PROGRESS: "play-circle-outline",
@@ -162,6 +230,51 @@ def current() -> Tokens:
 def level_color(level: Level) -> str:
     t = theme.tokens
     return {Level.DEBUG: t.faint, Level.INFO: t.text, Level.WARNING: t.warn, Level.ERROR: t.bad}[level]
+
+
+_TERMINAL = {
+    "light": "17202c b3261e 0f7040 8a5300 1757c2 8b2fa0 0b6e78 586577"
+    " 4d5a6b d13a30 178a50 a86a00 2a6fdf a63fbe 128a97 8995a6",
+    "dark": "6f7d8f ff8d84 5fd69a f2bd5c 7fb2ff d7a3f0 66d0dc c7d0db"
+    " 98a5b6 ffaca5 86e3b3 ffd387 a6caff e6c3f7 93e0e8 ffffff",
+}
+"""The sixteen colours of terminals, tuned so that each can be read on the theme's surface."""
+
+
+@cache
+def terminal_color(number: int, on: str | None = None) -> QColor:
+    """A colour of a terminal's text: a number of its palette of 256, or 0x1000000 + 0xrrggbb.
+
+    `on`: the surface that it must be readable on; what is not becomes the theme's text colour.
+    """
+    dark = on == DARK.surface or (on is None and theme.tokens.name == "dark")
+    if number < 16:
+        return QColor(f"#{_TERMINAL['dark' if dark else 'light'].split()[number]}")
+    if number >= 0x1000000:
+        color = QColor(number >> 16 & 255, number >> 8 & 255, number & 255)
+    elif number < 232:
+        levels = (0, 95, 135, 175, 215, 255)
+        cube = number - 16
+        color = QColor(levels[cube // 36], levels[cube // 6 % 6], levels[cube % 6])
+    else:
+        color = QColor(*[8 + 10 * (number - 232)] * 3)
+    if on is not None and _contrast(color, QColor(on)) < 2:
+        return QColor((DARK if dark else LIGHT).text)
+    return color
+
+
+def _contrast(one: QColor, other: QColor) -> float:
+    """The ratio of two colours' luminances, 1 to 21, as WCAG 2 defines it."""
+    low, high = sorted(_luminance(color) for color in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: QColor) -> float:
+    parts = [
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (color.redF(), color.greenF(), color.blueF())
+    ]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
 def styled(widget: W, name: str = "", *, tip: str = "", called: str = "", visible: bool = True) -> W:
@@ -269,6 +382,7 @@ QTabBar#pages::tab {{ padding: 12px 14px 10px 14px; margin: 0; color: {muted}; b
     border-bottom: 2px solid transparent; }}
 QTabBar#pages::tab:hover {{ color: {text}; }}
 QTabBar#pages::tab:selected {{ color: {text}; border-bottom: 2px solid {accent}; font-weight: 600; }}
+QTabBar#pages[away="true"]::tab:selected {{ color: {muted}; border-bottom: 2px solid transparent; font-weight: 400; }}
 QTabBar#sections {{ qproperty-drawBase: 0; }}
 QTabBar#sections::tab {{ padding: 9px 12px 8px 12px; color: {muted}; border: none;
     border-bottom: 2px solid transparent; }}
@@ -280,7 +394,13 @@ QWidget#rule {{ background: {line}; }}
 QWidget#section {{ background: {surface}; }}
 QWidget#head {{ background: {surface}; border-bottom: 1px solid {line}; }}
 QWidget#filters {{ background: {window}; }}
-QWidget#card, QFrame#card {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; }}
+QWidget#card, QWidget#foot {{ background: {surface}; border-top: 1px solid {line}; }}
+QPushButton#option {{ color: {muted}; }}
+QPushButton#option:checked {{ background: {selected}; border-color: {accent}; color: {link}; font-weight: 500; }}
+QWidget#sectionbar {{ background: {surface}; border-bottom: 1px solid {line}; }}
+QTableView#data::item {{ padding: 0 9px; }}
+QTableView#data QHeaderView::section {{ padding: 0 12px; }}
+QFrame#card {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; }}
 QFrame#card[edge="flat"] {{ background: {window}; border: none; border-right: 1px solid {line}; border-radius: 0; }}
 QListView#profiles {{ background: transparent; }}
 QLabel#brand {{ font-size: 15px; font-weight: 600; color: {text}; }}
@@ -290,6 +410,8 @@ QLabel#subheading {{ font-size: 12px; font-weight: 600; color: {muted}; }}
 QLabel#muted {{ color: {muted}; }}
 QLabel#small {{ color: {muted}; font-size: 12px; }}
 QLabel#fieldname {{ font-weight: 500; color: {text}; }}
+QLabel#key {{ color: {text}; background: {raised}; border: 1px solid {line_strong}; border-radius: 4px;
+    padding: 1px 6px; font-size: 12px; }}
 QLabel#error {{ color: {bad}; font-size: 12px; }}
 QLabel#problem {{ color: {bad}; background: {bad_back}; border-radius: 6px; padding: 9px 12px; }}
 QLabel#banner {{ color: {warn}; background: {warn_back}; padding: 7px 16px; font-weight: 500; }}
@@ -327,6 +449,9 @@ QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QComboBox:focus {{ borde
 QLineEdit[wrong="true"], QPlainTextEdit[wrong="true"], QComboBox[wrong="true"] {{ border: 1px solid {bad}; }}
 QLineEdit:disabled, QComboBox:disabled {{ background: {window}; color: {faint}; }}
 QLineEdit[readOnly="true"] {{ background: {raised}; }}
+QFrame#card {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; }}
+QLabel#figure {{ font-size: 18px; font-weight: 600; }}
+QLabel#figure[bad="true"] {{ color: {bad}; }}
 QPlainTextEdit#code {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; padding: 8px; }}
 QComboBox {{ padding-right: 22px; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, Signal
 
 from desktop.bridge import Bridge
 from desktop.models.rows import Heading, RowsModel
 from quarterdeck.client import Client
 from quarterdeck.columns import duration_text, time_text
-from quarterdeck.errors import Disconnected, QuarterdeckError
+from quarterdeck.errors import Disconnected, NotFound, QuarterdeckError
 from quarterdeck.job import ENDED, Details, Job, Task, run_time
 
 __all__ = ["JobDetails", "TasksModel"]
@@ -72,9 +74,18 @@ class JobDetails(QObject):
 
     POLL = 1.0
 
-    def __init__(self, job: Job, client: Client, bridge: Bridge, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        client: Client,
+        bridge: Bridge,
+        tell: Callable[[str], None],
+        parent: QObject | None = None,
+    ) -> None:
+        """`tell` takes sentences for the user that outlive the details, such as that a file is written."""
         super().__init__(parent)
         self.job = job
+        self.tell = tell
         self.details: Details | None = None
         self.trouble = ""
         self.gone = False
@@ -97,16 +108,21 @@ class JobDetails(QObject):
 
     def change(self, jobs: list[Job], gone: list[int]) -> None:
         """What changed in the cluster."""
+        if self.gone:
+            return
         if self.job.id in gone:
-            self.gone = True
-            self.trouble = f"Job {self.job.id} is no longer there: it was deleted, or is no longer yours to see."
-            self.changed.emit()
+            self._lost()
             return
         for job in jobs:
             if job.id == self.job.id:
                 self.job = job
                 self.changed.emit()
                 self.reread()
+
+    def _lost(self) -> None:
+        self.gone = True
+        self.trouble = f"Job {self.job.id} is no longer there: it was deleted, or is no longer yours to see."
+        self.changed.emit()
 
     async def _poll(self) -> None:
         """Tasks' progress is not announced by the database: look while the job runs."""
@@ -122,6 +138,9 @@ class JobDetails(QObject):
                     details = await self._bridge.call(self._client.get, self.job.id)
                 except Disconnected:
                     return  # the banner says so; what is shown stays
+                except NotFound:
+                    self._lost()
+                    return
                 except QuarterdeckError as error:
                     self.trouble = str(error)
                 else:

@@ -1,19 +1,21 @@
-"""What the user can do from anywhere: start a job, run one again, see its log, terminate it."""
+"""What the user can do from anywhere: start a job, run one again, see its details and log, terminate it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication, QWidget
 
 from desktop.bridge import Bridge
 from desktop.notices import Notices
 from desktop.settings import Settings
+from desktop.views.details_window import DetailsWindow
 from desktop.views.dialogs import TerminateDialog
 from desktop.views.form import FormDialog
 from desktop.views.log_view import LogWindow
 from quarterdeck.client import Client
+from quarterdeck.errors import NotFound
 from quarterdeck.job import Action, Job
 from quarterdeck.kinds import KINDS, Kind
 
@@ -21,7 +23,13 @@ __all__ = ["Commands"]
 
 
 class Commands(QObject):
-    """The actions of job lists, details and menus, each with its questions and its answer."""
+    """The actions of job lists, details and menus, each with its questions and its answer.
+
+    Signals:
+        opened(Job): show the details of that job in its kind's tab
+    """
+
+    opened = Signal(object)
 
     def __init__(
         self,
@@ -41,6 +49,7 @@ class Commands(QObject):
         self.refresh_all = refresh
         self.forms: list[FormDialog] = []
         self.logs: dict[int, LogWindow] = {}
+        self.details: dict[int, DetailsWindow] = {}
         self.questions: list[TerminateDialog] = []
 
     def act(self, job: Job, action: Action) -> None:
@@ -65,14 +74,54 @@ class Commands(QObject):
         window.raise_()
         window.activateWindow()
 
+    def tell(self, text: str) -> None:
+        """Say something in the window, whatever it shows by then."""
+        self._notices.info(text)
+
+    def open_window(self, job: Job, section: int = 0) -> None:
+        """The job's details in a window of its own; one window a job."""
+        if (window := self.details.get(job.id)) is None:
+            kind = next(one for one in KINDS if one.key == job.kind)
+            window = self.details[job.id] = DetailsWindow(
+                job, kind, self._client, self._bridge, self, self._settings, len(self.details)
+            )
+            window.ended.connect(lambda: self.details.pop(job.id, None))
+            window.page.tabs.setCurrentIndex(section)
+        window.show()
+        window.raise_()
+        window.activateWindow()
+
+    def open_job(self, number: int, apart: bool = False) -> None:
+        """The details of the job of that number, in its tab or `apart`, in a window of its own."""
+        self._bridge.latest(self, "open", self._open(number, apart))
+
+    def change(self, jobs: list[Job], gone: list[int]) -> None:
+        """These jobs are like this now, those are gone: for the windows opened from here."""
+        for window in list(self.details.values()):
+            window.page.change(jobs, gone)
+
+    def reread(self) -> None:
+        """Read again what the windows opened from here show."""
+        for window in list(self.details.values()):
+            window.page.reread()
+
     def close_all(self) -> None:
         """Close the windows that were opened from here, and what hangs open of a menu."""
         while (popup := QApplication.activePopupWidget()) is not None:
             popup.close()
-        for window in list(self.logs.values()):
+        for window in [*self.logs.values(), *self.details.values()]:
             window.close()
         for form in list(self.forms):
             form.reject()
+
+    async def _open(self, number: int, apart: bool) -> None:
+        job = next(iter(await self._bridge.call(self._client.by_ids, [number])), None)
+        if job is None or Action.DETAILS not in job.actions:
+            raise NotFound(f"Job {number} is no longer there, or its details are not yours to see.")
+        if apart:
+            self.open_window(job)
+        else:
+            self.opened.emit(job)
 
     async def _terminate(self, job: Job) -> None:
         tasks = await self._bridge.call(self._client.tasks, job.id)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QKeySequence, QPainter, QPaintEvent, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from typing import TYPE_CHECKING
 
-from desktop import resources
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+
 from desktop.bridge import Bridge
 from desktop.models.details import JobDetails
-from desktop.theme import current, styled, theme
-from desktop.views.commands import Commands
-from desktop.views.job_table import paint_status, status_width
-from desktop.views.sections import SECTIONS, SectionView
+from desktop.theme import styled
+from desktop.views.details_head import DetailsHead, StatusPill
+from desktop.views.section import SectionView
+from desktop.views.sections import SECTIONS, Log
 from quarterdeck.client import Client
-from quarterdeck.columns import duration_text, time_text
-from quarterdeck.job import Action, Job, run_time
+from quarterdeck.job import Action, Job
 from quarterdeck.kinds import Kind, Section
+
+if TYPE_CHECKING:
+    from desktop.views.commands import Commands
 
 __all__ = ["DetailsPage", "StatusPill"]
 
@@ -28,63 +31,38 @@ _PLAIN = (
 )
 
 
-class StatusPill(QWidget):
-    """A job's status as the lists paint it."""
-
-    def __init__(self, job: Job, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._job = job
-        self.setFixedHeight(24)
-        self.show_job(job)
-
-    def show_job(self, job: Job) -> None:
-        self._job = job
-        self.setFixedWidth(status_width(self._words()) + 2)
-        self.setAccessibleName(self._words())
-        self.update()
-
-    def _words(self) -> str:
-        if self._job.ending:
-            return f"{self._job.status.title} (ending)"
-        share = f" {self._job.progress:.0%}" if self._job.progress and self._job.ended is None else ""
-        return self._job.status.title + share
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        paint_status(painter, self.rect(), self._job.status, self._words(), self._job.ending, self._job.progress)
-        painter.end()
-
-
 class DetailsPage(QWidget):
-    """The details of one job.
+    """The details of one job, in a tab or (`windowed`) in a window of their own.
 
     Signals:
-        closed(): the user wants back to the list
+        closed(): the user wants back to the list, or has seen enough
     """
 
     closed = Signal()
 
     def __init__(
-        self, job: Job, kind: Kind, client: Client, bridge: Bridge, commands: Commands, parent: QWidget | None = None
+        self,
+        job: Job,
+        kind: Kind,
+        client: Client,
+        bridge: Bridge,
+        commands: Commands,
+        parent: QWidget | None = None,
+        *,
+        windowed: bool = False,
     ) -> None:
         super().__init__(parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.model = JobDetails(job, client, bridge, self)
-        self._kind = kind
-        self._client = client
+        self.setAccessibleName(f"Details of {job.name}")
+        self.model = JobDetails(job, client, bridge, commands.tell, self)
         self._commands = commands
-        self.back = styled(QPushButton(kind.title), name="link")
-        self.title = styled(QLabel(textFormat=Qt.TextFormat.PlainText), name="title")
-        self.status = StatusPill(job)
-        self.facts = styled(QLabel(textFormat=Qt.TextFormat.PlainText), name="muted")
-        self.trouble = styled(QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText), name="problem", visible=False)
-        self.trouble.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.buttons = {
-            Action.LOG: QPushButton("View Log"),
-            Action.RERUN: QPushButton("Run Again…"),
-            Action.TERMINATE: styled(QPushButton("Terminate"), name="danger"),
-        }
-        self.tabs = styled(QTabBar(expanding=False, drawBase=False), name="sections")
+        self._windowed = windowed
+        self.head = DetailsHead(self.model, kind, client, windowed=windowed)
+        self.title, self.buttons = self.head.title, self.head.buttons
+        self.status, self.trouble = self.head.status, self.head.trouble
+        self.tabs = styled(QTabBar(expanding=False, drawBase=False), name="sections", called="Sections")
+        self.tabs.setUsesScrollButtons(True)
+        self.tabs.setElideMode(Qt.TextElideMode.ElideNone)
         self.stack = QStackedWidget()
         self.sections: list[SectionView] = []
         for section in kind.details or _PLAIN:
@@ -92,19 +70,15 @@ class DetailsPage(QWidget):
             self.sections.append(view)
             self.tabs.addTab(section.title)
             self.stack.addWidget(view)
+            view.wanted.connect(self._open_titled)
         self._lay_out()
         self.tabs.currentChanged.connect(self.stack.setCurrentIndex)
-        self.back.clicked.connect(self.closed)
-        for action, button in self.buttons.items():
-            button.clicked.connect(lambda checked=False, action=action: commands.act(self.model.job, action))
-        escape = QShortcut(QKeySequence("Esc"), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        escape.activated.connect(self.closed)
+        self.head.asked.connect(self._asked)
+        self._keys()
         self._time = QTimer(self, interval=100)
         self._time.timeout.connect(self._tick)
         self._time.start()
         self.model.changed.connect(self._show)
-        theme.changed.connect(self._dress)
-        self._dress()
         self._show()
         self.model.begin()
 
@@ -121,82 +95,79 @@ class DetailsPage(QWidget):
                 self.tabs.setCurrentIndex(number)
                 return
 
+    def first_error(self) -> None:
+        """The execution log, at its first error."""
+        view = next((one for one in self.sections if isinstance(one, Log)), None)
+        if view is not None:
+            self.open_section("log")
+            view.log.first_error()
+
+    def _open_titled(self, title: str) -> None:
+        for number, view in enumerate(self.sections):
+            if view.section.title == title:
+                self.tabs.setCurrentIndex(number)
+
     def _lay_out(self) -> None:
-        line = QHBoxLayout()
-        line.setSpacing(12)
-        line.addWidget(self.title)
-        line.addWidget(self.status)
-        line.addStretch()
-        for button in self.buttons.values():
-            line.addWidget(button)
-        head = styled(QWidget(), name="head")
-        head.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        rows = QVBoxLayout(head)
-        rows.setContentsMargins(20, 12, 20, 0)
-        rows.setSpacing(6)
-        crumbs = QHBoxLayout()
-        crumbs.addSpacing(-7)
-        crumbs.addWidget(self.back)
-        crumbs.addStretch()
-        rows.addLayout(crumbs)
-        rows.addLayout(line)
-        rows.addWidget(self.facts)
-        rows.addWidget(self.trouble)
-        rows.addSpacing(4)
         tabs = QHBoxLayout()
-        tabs.setContentsMargins(0, 0, 0, 0)
-        tabs.addSpacing(-12)
+        tabs.setContentsMargins(8, 0, 8, 0)
         tabs.addWidget(self.tabs, 1)
-        rows.addLayout(tabs)
+        strip = styled(QWidget(), name="sectionbar")
+        strip.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        strip.setLayout(tabs)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(head)
+        layout.addWidget(self.head)
+        layout.addWidget(strip)
         layout.addWidget(self.stack, 1)
 
+    def _keys(self) -> None:
+        keys = {
+            "Esc": self.closed.emit,
+            "Ctrl+Tab": lambda: self._step(1),
+            "Ctrl+Shift+Tab": lambda: self._step(-1),
+            "Ctrl+L": lambda: self._asked(Action.LOG.value, False),
+            "Ctrl+Shift+N": lambda: self._asked("window", False),
+            "F8": self.first_error,
+        }
+        for key, act in keys.items():
+            shortcut = QShortcut(QKeySequence(key), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(act)
+
+    def _step(self, step: int) -> None:
+        self.tabs.setCurrentIndex((self.tabs.currentIndex() + step) % self.tabs.count())
+        self.stack.currentWidget().setFocus()
+
+    def _asked(self, word: str, apart: bool) -> None:
+        job = self.model.job
+        if word == "back":
+            self.closed.emit()
+        elif word == "window":
+            if not self._windowed and not self.model.gone:
+                self._commands.open_window(job, self.tabs.currentIndex())
+        elif word == "error":
+            self.first_error()
+        elif word.isdigit():
+            self._commands.open_job(int(word), apart or self._windowed)
+        elif Action(word) in job.actions and not self.model.gone:
+            self._commands.act(job, Action(word))
+
     def _show(self) -> None:
-        job, details = self.model.job, self.model.details
-        self.title.setText(job.name)
-        self.status.show_job(job)
-        self._tick()
-        for action, button in self.buttons.items():
-            button.setVisible(action in job.actions and not self.model.gone)
-        words = self.model.trouble or (details.error or details.waiting if details is not None else "")
-        waiting = details is not None and not self.model.trouble and not details.error
-        self.trouble.setObjectName("banner" if waiting else "problem")
-        self.trouble.style().polish(self.trouble)
-        self.trouble.setText(words)
-        self.trouble.setVisible(bool(words))
+        self.head.refresh()
+        details = self.model.details
         if details is not None:
             for view in self.sections:
                 view.show_details(details)
+        self._run_clock()
 
     def _tick(self) -> None:
-        job, details = self.model.job, self.model.details
-        parts = [f"Job {job.id}", job.creator, job.origin.title]
-        if job.subject and job.subject != job.name:
-            parts.insert(1, job.subject)
-        if job.nodes:
-            parts.append(", ".join(job.nodes))
-        parts.append(f"started {time_text(job.started)}" if job.started else f"queued {time_text(job.created)}")
-        if job.started is not None:
-            parts.append(duration_text(run_time(job, self._client.now())))
-        if details is not None and details.rerun_of:
-            parts.append(f"a rerun of job {details.rerun_of}")
-        if details is not None and details.terminated_by:
-            parts.append(f"terminated by {details.terminated_by}")
-        if job.ended is None and job.message:
-            parts.append(job.message)
-        self.facts.setText("   ·   ".join(parts))
-        if job.ended is not None:
-            self._time.stop()
-        elif not self._time.isActive():
-            self._time.start()
+        self.head.tick()
+        self._run_clock()
 
-    def _dress(self) -> None:
-        t = current()
-        self.back.setIcon(resources.icon("chevron-left", t.link))
-        self.back.setIconSize(QSize(18, 18))
-        pictures = {Action.LOG: "text-box-outline", Action.RERUN: "replay", Action.TERMINATE: "stop-circle-outline"}
-        for action, button in self.buttons.items():
-            button.setIcon(resources.icon(pictures[action], t.bad if action is Action.TERMINATE else t.muted))
+    def _run_clock(self) -> None:
+        runs = self.model.job.ended is None and not self.model.gone
+        if runs != self._time.isActive():
+            if runs:
+                self._time.start()
+            else:
+                self._time.stop()

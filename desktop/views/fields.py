@@ -21,14 +21,14 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QPlainTextEdit,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from desktop.theme import monospaced, styled
+from desktop.theme import styled
+from desktop.views.editors import CodeEdit, FormulaEdit, PairsEdit
 
 __all__ = ["MISSING", "Field", "field_title"]
 
@@ -80,11 +80,17 @@ class Field(QWidget):
         kinds, self._optional = _plain(info.annotation)
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         self.code = extra.get("code") is not None or name in {"code", "formula", "query"}
+        self.chosen = True
         self.advanced = not self.required and not self.code and name != "path" and self._default in (None, [], {}, ())
+        self._narrow = False
+        self._examples = [str(one) for one in info.examples or ()]
         self._get: Callable[[], Any] = lambda: MISSING
         self._put: Callable[[Any], None] = lambda value: None
         self.control = self._build(kinds, extra)
         self.control.setAccessibleName(self.title)
+        self.control.setAccessibleDescription(info.description or "")
+        self._description = ""
+        self.help = styled(QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText), name="small")
         self.error = styled(QLabel(wordWrap=True), name="error", visible=False)
         self.error.setTextFormat(Qt.TextFormat.PlainText)
         self._lay_out(info.description or "")
@@ -107,17 +113,21 @@ class Field(QWidget):
             browse.clicked.connect(self._choose_file)
             line.addWidget(browse)
             right.addLayout(line)
+        elif self._narrow:
+            right.addWidget(self.control, 0, Qt.AlignmentFlag.AlignLeft)
         else:
             right.addWidget(self.control)
         if description and isinstance(self.control, QCheckBox):
             # a check box does not wrap its words, and would make the whole form wider than its dialog
             self.control.setText(textwrap.fill(description[:1].upper() + description[1:], 68))
             label.setContentsMargins(0, 2, 0, 0)
-        elif description:
-            help_words = styled(QLabel(description[:1].upper() + description[1:], wordWrap=True), name="small")
-            help_words.setTextFormat(Qt.TextFormat.PlainText)
-            right.addWidget(help_words)
+        if not isinstance(self.control, QCheckBox):
+            self._description = description[:1].upper() + description[1:]
+            self.help.setText(self._description)
+            self.help.setVisible(bool(description))
+            right.addWidget(self.help)
         right.addWidget(self.error)
+        right.addStretch(1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(14)
@@ -127,6 +137,13 @@ class Field(QWidget):
     def value(self) -> Any:
         """What was entered, as JSON-like value; MISSING when empty or as by default."""
         return self._get()
+
+    def filled(self) -> bool:
+        """Was anything entered, right or wrong?"""
+        try:
+            return self.value() is not MISSING
+        except ValueError:
+            return True
 
     def put(self, value: Any) -> None:
         """Show a value."""
@@ -139,6 +156,11 @@ class Field(QWidget):
         self.control.setProperty("wrong", bool(sentence))
         self.control.style().polish(self.control)
 
+    def explain(self, words: str) -> None:
+        """Say something more below the control; '' for what its description says."""
+        self.help.setText(words or self._description)
+        self.help.setVisible(bool(self.help.text()))
+
     def suggest(self, values: list[str]) -> None:
         """Offer values for a text."""
         if isinstance(self.control, QComboBox) and self.control.isEditable():
@@ -149,8 +171,10 @@ class Field(QWidget):
 
     def _build(self, kinds: list[Any], extra: dict[str, Any]) -> QWidget:
         only = kinds[0] if len(kinds) == 1 else None
+        if extra.get("pairs") is not None or kinds == [dict[str, str]]:
+            return self._pairs(extra.get("pairs"))
         if self.code:
-            return self._editor(str, lines=10 if extra.get("code") == "python" or self.name == "code" else 3)
+            return self._editor(str, python=extra.get("code") == "python" or self.name == "code")
         if only is bool:
             return self._tick()
         words = self._choices(only)
@@ -162,7 +186,7 @@ class Field(QWidget):
             return self._line(kinds)
         if typing.get_origin(only) in (list, tuple, set, frozenset) and self._simple_items(only):
             return self._list(typing.get_args(only)[0])
-        return self._editor(json.loads, lines=6)
+        return self._editor(json.loads)
 
     @staticmethod
     def _choices(kind: Any) -> dict[str, str]:
@@ -199,6 +223,7 @@ class Field(QWidget):
         box.currentIndexChanged.connect(self.edited)
         box.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         box.setMinimumWidth(180)
+        self._narrow = True
         return box
 
     def _suggesting(self) -> QWidget:
@@ -213,9 +238,11 @@ class Field(QWidget):
         line = QLineEdit()
         if dt.date in kinds or dt.datetime in kinds:
             line.setPlaceholderText("YYYY-MM-DD" + (" or YYYY-MM-DD HH:MM" if dt.datetime in kinds else ""))
-            line.setMaximumWidth(260)
+            line.setFixedWidth(260)
+            self._narrow = True
         elif str not in kinds and (int in kinds or float in kinds):
-            line.setMaximumWidth(180)
+            line.setFixedWidth(180)
+            self._narrow = True
         lists = any(typing.get_origin(kind) is list for kind in kinds)
 
         def get() -> Any:
@@ -257,13 +284,22 @@ class Field(QWidget):
         line.textChanged.connect(self.edited)
         return line
 
-    def _editor(self, read: Callable[[str], Any], lines: int) -> QWidget:
-        editor = QPlainTextEdit()
-        editor.setFont(monospaced(13))
-        editor.setTabChangesFocus(read is not str)
-        editor.setTabStopDistance(4 * editor.fontMetrics().horizontalAdvance(" "))
-        editor.setFixedHeight(lines * editor.fontMetrics().lineSpacing() + 22)
-        editor.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+    def _pairs(self, names: Any) -> QWidget:
+        editor = PairsEdit(5, list(names) if names is not None else None)
+
+        def get() -> Any:
+            found = editor.pairs()
+            return MISSING if found is None else found
+
+        self._get, self._put = get, editor.put
+        editor.textChanged.connect(self.edited)
+        return editor
+
+    def _editor(self, read: Callable[[str], Any], *, python: bool = False) -> QWidget:
+        formula = read is str and self.name == "formula"
+        editor = FormulaEdit(3) if formula else CodeEdit(12 if python else 4, indents=python)
+        if self._examples:
+            editor.setPlaceholderText(self._examples[0])
         if read is json.loads:
             editor.setPlaceholderText("JSON")
 

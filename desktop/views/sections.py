@@ -13,48 +13,29 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLabel,
-    QPlainTextEdit,
-    QScrollArea,
     QStackedLayout,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from desktop.bridge import Bridge
 from desktop.models.details import JobDetails
 from desktop.models.rows import ROW
-from desktop.theme import current, monospaced, styled
+from desktop.theme import current, styled
 from desktop.views.data_table import DataTable, plain_table
+from desktop.views.import_results import ImportResults
 from desktop.views.job_table import paint_status
 from desktop.views.log_view import LogView
+from desktop.views.run_template import Template, ordered
+from desktop.views.section import SectionView
 from quarterdeck.client import Client
 from quarterdeck.job import Details, TableInfo, Task
-from quarterdeck.kinds import KINDS, Section
+from quarterdeck.kinds import Section
 
 __all__ = ["SECTIONS", "SectionView"]
-
-
-class SectionView(QWidget):
-    """A part of a details page; `show_details` gives it what it shows."""
-
-    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
-        super().__init__()
-        self.section = section
-        self.job = job
-        self.client = client
-        self.bridge = bridge
-        self.rows = QVBoxLayout(self)
-        self.rows.setContentsMargins(0, 0, 0, 0)
-        self.rows.setSpacing(0)
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setObjectName("section")
-
-    def show_details(self, details: Details) -> None:
-        raise NotImplementedError
 
 
 def _words(value: Any) -> str:
@@ -65,10 +46,6 @@ def _words(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _is_code(name: str, value: Any) -> bool:
-    return isinstance(value, str) and ("\n" in value or name in {"code", "formula"})
 
 
 class Parameters(SectionView):
@@ -93,10 +70,7 @@ class Parameters(SectionView):
         self._shown = details.params
         self.tree.clear()
         nested = False
-        model = next((one.params for one in KINDS if one.key == details.job.kind), None)
-        # the database keeps no order of names: the kind's own is the one people know
-        order = {name: place for place, name in enumerate(model.model_fields)} if model is not None else {}
-        for name, value in sorted(details.params.items(), key=lambda item: order.get(item[0], len(order))):
+        for name, value in ordered(details.job.kind, details.params):
             nested = self._add(self.tree.invisibleRootItem(), name.replace("_", " ").capitalize(), value) or nested
         self.tree.setRootIsDecorated(nested)
         self.tree.expandAll()
@@ -119,63 +93,6 @@ class Parameters(SectionView):
             some = True
             self._add(item, str(key).replace("_", " "), one)
         return some
-
-
-class Template(SectionView):
-    """The code or formula, and the configuration, as they were run."""
-
-    def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
-        super().__init__(section, job, client, bridge)
-        self.area = QScrollArea(widgetResizable=True)
-        self.rows.addWidget(self.area)
-        self._shown: tuple[dict[str, Any], dict[str, Any]] | None = None
-
-    def show_details(self, details: Details) -> None:
-        if (details.params, details.template) == self._shown:
-            return
-        self._shown = (details.params, details.template)
-        inside = QWidget()
-        rows = QVBoxLayout(inside)
-        rows.setContentsMargins(20, 16, 20, 16)
-        rows.setSpacing(8)
-        for title, text in self._texts(details):
-            rows.addWidget(styled(QLabel(title), name="subheading"))
-            rows.addWidget(self._code(text))
-            rows.addSpacing(8)
-        rows.addStretch()
-        self.area.setWidget(inside)
-
-    @staticmethod
-    def _texts(details: Details) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-
-        def walk(place: str, value: Any) -> None:
-            if isinstance(value, dict):
-                for name, one in value.items():
-                    owner = value.get("name") if place and isinstance(value.get("name"), str) else place
-                    title = " · ".join(part for part in (owner, name.capitalize()) if part)
-                    if _is_code(name, one):
-                        found.append((title, one))
-                    else:
-                        walk(title if isinstance(one, dict) else owner or "", one)
-            elif isinstance(value, list):
-                for one in value:
-                    walk(place or " ", one)
-
-        walk("", details.template)
-        walk("", details.params)
-        short = {name: value for name, value in details.params.items() if not _is_code(name, value)}
-        found.append(("Configuration", json.dumps(short, indent=2, ensure_ascii=False)))
-        return found
-
-    @staticmethod
-    def _code(text: str) -> QPlainTextEdit:
-        editor = styled(QPlainTextEdit(text.rstrip("\n"), readOnly=True), name="code")
-        editor.setFont(monospaced(13))
-        editor.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        lines = min(30, max(1, text.count("\n") + 1))
-        editor.setFixedHeight(int((lines + 0.4) * editor.fontMetrics().lineSpacing()) + 36)
-        return editor
 
 
 class _TaskCells(QStyledItemDelegate):
@@ -283,7 +200,8 @@ class Tables(SectionView):
         for key, table in self.tables.items():
             if key in infos:
                 table.change(infos[key])
-        self.nothing.setText("There are no results yet." if details.job.ended is None else "There are no results.")
+        ended = str(self.section.options.get("nothing") or "There are no results.")
+        self.nothing.setText("There are no results yet." if details.job.ended is None else ended)
         self._choose()
 
     def _names(self) -> set[str]:
@@ -297,13 +215,9 @@ class Tables(SectionView):
             self.stack.setCurrentWidget(self.nothing)
             return
         if info.id not in self.tables:
-            table = self.tables[info.id] = DataTable(info, self.client, self.bridge)
+            table = self.tables[info.id] = DataTable(info, self.client, self.bridge, self.job.tell)
             self.stack.addWidget(table)
         self.stack.setCurrentWidget(self.tables[info.id])
-
-
-class ImportResults(Tables):
-    """What an import read, wrote and rejected."""
 
 
 SECTIONS: dict[str, Callable[[Section, JobDetails, Client, Bridge], SectionView]] = {

@@ -82,6 +82,8 @@ class Window(QMainWindow):
         self.tabs.currentChanged.connect(self.stack.setCurrentIndex)
         self.tabs.tabBarClicked.connect(lambda number: self.pages[number].close_details() if number >= 0 else None)
         self.live.changed.connect(self._changed)
+        self.live.changed.connect(self.commands.change)
+        self.commands.opened.connect(self.show_job)
         self.live.connection.connect(self._connected)
         notices.posted.connect(self.toast.say)
         theme.changed.connect(self._dress)
@@ -185,6 +187,7 @@ class Window(QMainWindow):
     def _everything(self) -> None:
         for page in self.pages:
             page.reread()
+        self.commands.reread()
 
     def _changed(self, jobs: list[Job], gone: list[int]) -> None:
         for page in self.pages:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from quarterdeck.errors import NotFound
 from quarterdeck.kinds import attribution, backtest, data_import, evaluation, factor, template, workflow
-from quarterdeck.kinds.kind import Facts, Kind, Section, TaskPlan
+from quarterdeck.kinds.kind import Choice, Facts, Kind, Misfit, Section, TaskPlan
 
-__all__ = ["KINDS", "Facts", "Kind", "Section", "TaskPlan", "kind"]
+__all__ = ["KINDS", "Choice", "Facts", "Kind", "Misfit", "Section", "TaskPlan", "kind"]
 
 KINDS: tuple[Kind, ...] = (
     factor.KIND,

@@ -17,7 +17,7 @@ from desktop.models.table import value_text
 from desktop.views.details_page import DetailsPage
 from desktop.views.sections import SECTIONS, Parameters, Tables
 from quarterdeck.job import Action, Status
-from quarterdeck.kinds import KINDS
+from quarterdeck.kinds import KINDS, Kind
 from quarterdeck.results import encode_block, schema_bytes
 
 LEFT = Qt.MouseButton.LeftButton
@@ -121,7 +121,6 @@ def test_a_result_table_shows_ten_rows_and_pages_through_all(
     window: Any,
     sign_in: Any,
     write_table: Any,
-    bridge: Any,
     tmp_path: Any,
 ) -> None:
     job = database.submit("alice")
@@ -144,7 +143,7 @@ def test_a_result_table_shows_ten_rows_and_pages_through_all(
     (shown,) = tables.tables.values()
     model = shown.page.model
     qtbot.waitUntil(lambda: model.rowCount() == 10)
-    assert [model.index(0, column).data() for column in range(3)] == ["2024-01-02", "AAPL", ""]
+    assert [model.index(0, column).data() for column in range(3)] == ["2024-01-02", "AAPL", "–"]
     assert model.index(3, 2).data() == "0.75"
     for column in range(4):
         assert shown.view.columnWidth(column) >= shown.view.sizeHintForColumn(column)
@@ -155,7 +154,7 @@ def test_a_result_table_shows_ten_rows_and_pages_through_all(
     assert "21–25 of 25" in shown.where.text()
     assert not shown.next.isEnabled()
     with qtbot.waitSignal(shown.saved):
-        bridge.start(shown, shown.export(tmp_path / "factor.csv"))
+        shown.save(tmp_path / "factor.csv")
     assert pyarrow.csv.read_csv(tmp_path / "factor.csv").num_rows == 25
 
 
@@ -174,18 +173,53 @@ def test_a_job_that_is_deleted_while_it_is_shown_says_so(
     assert all(button.isHidden() for button in details.buttons.values())
 
 
+@pytest.mark.spec("M1", "M3")
+@pytest.mark.parametrize("chosen", KINDS, ids=lambda one: one.key)
+def test_a_job_of_any_kind_has_details(
+    qtbot: QtBot, database: Any, window: Any, sign_in: Any, write_table: Any, chosen: Kind
+) -> None:
+    job = database.submit("alice", [{"name": "one"}, {"name": "two"}], kind=chosen.key)
+    shown = window(sign_in())
+    shown.show_job(sign_in().by_ids([job])[0])
+    details = shown.pages[KINDS.index(chosen)].details
+    qtbot.waitUntil(lambda: details.model.details is not None)
+    one, two = database.tasks(job)
+    database.start("n1", one)
+    write_table("n1", one, "summary", pa.table({"metric": ["sharpe"], "value": [1.25]}))
+    database.end("n1", one)
+    database.start("n2", two)
+    database.end("n2", two, "failed", error="ValueError: no rows")
+    qtbot.waitUntil(lambda: details.model.job.status is Status.PARTIALLY_FAILED)
+    assert details.tabs.count() >= 4
+    assert {"parameters", "tasks", "log"} <= {view.section.type for view in details.sections}
+    for number in range(details.tabs.count()):
+        details.tabs.setCurrentIndex(number)
+        qtbot.waitUntil(lambda: details.stack.currentWidget().isVisible())
+    assert details.buttons[Action.RERUN].isHidden() is (chosen.params is None)
+    assert not details.buttons[Action.LOG].isHidden()
+    tasks = details.model.tasks
+    qtbot.waitUntil(lambda: [tasks.index(n, 2).data() for n in range(2)] == ["n1", "n2"])
+    if not chosen.details:
+        details.open_section("table")
+        (table,) = section(details, Tables).tables.values()
+        qtbot.waitUntil(lambda: table.page.model.rowCount() == 1)
+        assert table.page.model.index(0, 1).data() == "1.25"
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (None, ""),
-        (float("nan"), ""),
-        (float("inf"), "inf"),
+        (None, "–"),
+        (float("nan"), "NaN"),
+        (float("inf"), "∞"),
         (True, "yes"),
         (1234567, "1,234,567"),
         (0.1 + 0.2, "0.3"),
-        (2.0, "2.0"),
+        (2.0, "2"),
         (100000.0, "100,000"),
-        (1e-9, "1e-09"),
+        (1e-9, "0.000000001"),
+        (1.5e-12, "1.50e-12"),
+        (2.5e17, "2.500000e+17"),
         (dt.datetime(2024, 1, 2, tzinfo=dt.UTC), "2024-01-02"),
         (dt.datetime(2024, 1, 2, 9, 30, tzinfo=dt.UTC), "2024-01-02 09:30:00"),
         (dt.date(2024, 1, 2), "2024-01-02"),

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from desktop.bridge import Bridge
+from desktop.views.editors import CodeEdit, PairsEdit
 from desktop.views.fields import MISSING
 from desktop.views.fields import Field as FormField
 from desktop.views.form import FormDialog, complaints
@@ -80,8 +81,8 @@ def test_each_type_has_its_widget(qtbot: QtBot) -> None:
         "symbols": QLineEdit,
         "periods": QLineEdit,
         "day": QLineEdit,
-        "columns": QPlainTextEdit,
-        "code": QPlainTextEdit,
+        "columns": PairsEdit,
+        "code": CodeEdit,
         "path": QLineEdit,
     }
 
@@ -125,7 +126,8 @@ def test_each_complaint_is_a_sentence_at_its_field() -> None:
         Everything.model_validate({"whole": "seven", "share": "x"})
     found = complaints(Everything, wrong.value)
     assert found["text"] == "Text is needed."
-    assert found["whole"].startswith("Input should be a valid integer")
+    assert found["whole"] == "“seven” is not a whole number."
+    assert found["share"] == "“x” is not a number."
     assert all(sentence.endswith(".") and "\n" not in sentence for sentence in found.values())
     with pytest.raises(ValidationError) as wrong:
         Everything.model_validate({"text": "a", "whole": -1})
