@@ -22,10 +22,12 @@ __all__ = [
     "changed_condition",
     "close_match",
     "count_statement",
+    "fits",
     "job_from",
     "job_statement",
     "list_statement",
     "order_statement",
+    "tally_statement",
 ]
 
 
@@ -200,6 +202,39 @@ def count_statement(wanted: Filter, viewer: str | None) -> sa.Select[Any]:
         return counts[0]
     each = sa.union_all(*counts).subquery("each")
     return sa.select(sa.cast(sa.func.sum(each.c.n), sa.BigInteger))
+
+
+def tally_statement(wanted: Filter, viewer: str | None, ids: Collection[int] | None) -> sa.Select[Any]:
+    """Status and number of the visible jobs that the filter lets through, of those with the given ids only if any."""
+    among = [] if ids is None else [_C.id == sa.func.any(sa.literal(sorted(ids), pg.ARRAY(sa.BigInteger)))]
+    each = sa.union_all(
+        *(
+            sa.select(_C.status, sa.func.count().label("n"))
+            .where(*_conditions(wanted), *among, *part)
+            .group_by(_C.status)
+            for part in _parts(wanted, viewer)
+        )
+    ).subquery("each")
+    return sa.select(each.c.status, sa.cast(sa.func.sum(each.c.n), sa.BigInteger)).group_by(each.c.status)
+
+
+def fits(wanted: Filter, job: Job) -> bool | None:
+    """Whether the filter lets the job through; None where only the database can say (how it compares texts)."""
+    sides: tuple[tuple[set[Any], frozenset[Any], frozenset[Any]], ...] = (
+        ({job.status}, wanted.statuses, wanted.not_statuses),
+        ({job.creator}, wanted.creators, wanted.not_creators),
+        ({job.origin}, wanted.origins, wanted.not_origins),
+        (set(job.nodes), wanted.nodes, wanted.not_nodes),
+    )
+    if (
+        (wanted.kind is not None and job.kind != wanted.kind)
+        or any((allowed and not allowed & has) or barred & has for has, allowed, barred in sides)
+        or (wanted.since is not None and job.created < wanted.since.astimezone(dt.UTC))
+        or (wanted.until is not None and job.created >= wanted.until.astimezone(dt.UTC))
+        or (wanted.workflow_id is not None and job.workflow_id != wanted.workflow_id)
+    ):
+        return False
+    return None if wanted.text or any(wanted.not_text) else True
 
 
 def order_statement(wanted: Filter, sort: Sort, viewer: str | None, limit: int | None) -> sa.Select[Any]:

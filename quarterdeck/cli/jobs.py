@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -30,7 +29,7 @@ from quarterdeck.cli.output import (
 from quarterdeck.cli.start import ended_code
 from quarterdeck.columns import duration_text, time_text
 from quarterdeck.errors import Invalid, QuarterdeckError
-from quarterdeck.job import ENDED, Level, LogLine, Origin, Status, run_time
+from quarterdeck.job import ENDED, Level, LogLine, run_time
 
 if TYPE_CHECKING:
     from quarterdeck.client import Client
@@ -109,10 +108,10 @@ def list_jobs(
     order = Sort(sort.lstrip("-"), sort.startswith("-"))
     with context.obj.client() as client:
         me = client.me.login
-        statuses, not_statuses = _sides(status, _status)
+        statuses, not_statuses = _sides(status, filter_line.read_status)
         creators, not_creators = _sides(creator, lambda name: me if name == "me" else name)
         nodes, not_nodes = _sides(node, str)
-        origins, not_origins = _sides(origin, _origin)
+        origins, not_origins = _sides(origin, filter_line.read_origin)
         wanted = Filter(
             kind=None if kind is None else _kind(kind),
             statuses=statuses,
@@ -168,23 +167,6 @@ def _sides(values: Iterable[str] | None, read: Callable[[str], T]) -> tuple[froz
     )
 
 
-def _status(text: str) -> Status:
-    from quarterdeck.query import close_match
-
-    name = re.sub(r"[ -]+", "_", text.strip().lower())
-    known = {status.value: status for status in Status} | {"backtest_results_deleted": Status.RESULTS_DELETED}
-    if name not in known:
-        raise Invalid(f"there is no status '{text}'{close_match(name, [status.value for status in Status])}")
-    return known[name]
-
-
-def _origin(text: str) -> Origin:
-    name = text.strip().lower().split(" ")[0]
-    if name not in set(Origin):
-        raise Invalid(f"there is no type '{text}'; there are {', '.join(Origin)}")
-    return Origin(name)
-
-
 def _kind(text: str) -> str:
     from quarterdeck import kinds as every
 
@@ -197,19 +179,9 @@ def moment(text: str | None, now: dt.datetime) -> dt.datetime | None:
     Raises:
         Invalid: it is none.
     """
-    if text is None:
-        return None
-    ago = re.fullmatch(r"(\d{1,6})\s*([smhdw])", text.strip())
-    if ago:
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[ago[2]]
-        try:
-            return now - dt.timedelta(**{unit: int(ago[1])})
-        except OverflowError:
-            raise Invalid(f"'{text}' lies too far back") from None
-    try:
-        return dt.datetime.fromisoformat(text.strip()).astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        raise Invalid(f"'{text}' is no time: write 2d, 3h, 30m, 2026-01-31 or '2026-01-31 09:30'") from None
+    from quarterdeck import filter_line
+
+    return None if text is None else filter_line.read_time(text, now)
 
 
 def show(context: typer.Context, job: JobId, as_json: AsJson = False) -> None:
