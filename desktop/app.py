@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -19,11 +20,11 @@ from desktop.bridge import Bridge, Listening, Source
 from desktop.notices import Notices
 from desktop.settings import Settings
 from desktop.views.details_page import DetailsPage
-from desktop.views.sign_in import SignIn
+from desktop.views.sign_in import SignIn, StartLocal
 from desktop.views.window import Window
 from quarterdeck import profile as profiles
 from quarterdeck.client import Client
-from quarterdeck.errors import Invalid, QuarterdeckError
+from quarterdeck.errors import Conflict, Invalid
 from quarterdeck.feed import Changed, Feed, Lost, Resync
 from quarterdeck.job import Action, Status
 from quarterdeck.query import Filter
@@ -60,13 +61,20 @@ def chosen_theme(app: QApplication, settings: Settings) -> Literal["light", "dar
     return "dark" if dark else "light"
 
 
-def local_starter() -> Callable[[], str] | None:
+def local_starter(remark: Callable[[str], None]) -> StartLocal | None:
     """What starts this computer's own cluster; None where the embedded server is not installed."""
     try:
         embedded = importlib.import_module("quarterdeck.embedded")
     except ImportError:
         return None
-    return lambda: str(embedded.start().profile.name)
+
+    def start(said: Callable[[str], None]) -> str:
+        cluster = embedded.start(said=said)
+        for text in cluster.said:
+            remark(text)
+        return str(cluster.profile.name)
+
+    return start
 
 
 def feed(client: Client) -> Callable[[Listening], Source]:
@@ -90,6 +98,9 @@ def feed(client: Client) -> Callable[[Listening], Source]:
 
 class Desk:
     """Sign-in and window, one after the other, until the user closes the window."""
+
+    PATIENCE = 0.5
+    """Seconds after which somebody who is being signed in sees it."""
 
     def __init__(self, app: QApplication, notices: Notices, settings: Settings) -> None:
         self._app = app
@@ -118,37 +129,52 @@ class Desk:
             ask = True
 
     async def _sign_in(self, bridge: Bridge, profile: str | None, ask: bool) -> tuple[Client, str] | None:
-        sentence = ""
         name = profile or os.environ.get("QUARTERDECK_PROFILE") or self._settings.text("profile")
-        if name and not ask:
-            try:
-                return await bridge.call(Client.connect, name), name
-            except QuarterdeckError as error:
-                sentence = str(error)
-        self.dialog = SignIn(bridge, local_starter(), name or None)
-        if sentence:
-            self.dialog.complain(sentence)
-        accepted = await bridge.ask(self.dialog)
-        client, name = self.dialog.client, self.dialog.profile_name
+        dialog = self.dialog = SignIn(bridge, local_starter(self._notices.info), name or None)
+        signed = False
+        if name and not ask and self._can_be_chosen(dialog, name):
+            dialog.sign_in()
+            # who is signed in at once needs no dialog
+            with contextlib.suppress(Conflict):
+                await bridge.until(lambda: dialog.client is not None or not dialog.busy, self.PATIENCE)
+            signed = dialog.client is not None
+        if signed:
+            dialog.deleteLater()
+        else:
+            signed = await bridge.ask(dialog)
+        client, name = dialog.client, dialog.profile_name
+        for remark in dialog.remarks:
+            self._notices.info(remark)
         self.dialog = None
-        return (client, name) if accepted and client is not None else None
+        return (client, name) if signed and client is not None else None
+
+    def _can_be_chosen(self, dialog: SignIn, name: str) -> bool:
+        if dialog.chosen() != name:
+            try:
+                profiles.load(name)
+            except Invalid as error:
+                dialog.complain(str(error))
+        return dialog.chosen() == name
 
     async def _show(self, bridge: Bridge, client: Client, name: str) -> None:
         closed = bridges.closing()
         self._again = False
 
-        def elsewhere() -> None:
+        def sign_out() -> None:
             self._again = True
             closed.set()
 
         listening = bridge.listen(feed(client))
         self._settings.set("profile", name)
-        self.window = Window(client, bridge, listening, self._notices, self._settings, name, closed.set, elsewhere)
+        self.window = Window(client, bridge, listening, self._notices, self._settings, name, closed.set, sign_out)
         self.window.show()
         try:
             await closed.wait()
         finally:
             window, self.window = self.window, None
+            if self._again:
+                # signed out: the next start asks, too
+                self._settings.set("profile", "")
             window.remember()
             window.commands.close_all()
             window.hide()

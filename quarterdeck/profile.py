@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import ipaddress
 import json
@@ -16,7 +15,21 @@ from typing import Any, Literal, cast
 
 from quarterdeck.errors import Invalid, NotFound
 
-__all__ = ["LOCAL", "Profile", "folder", "load", "names", "password", "remove", "save"]
+__all__ = [
+    "LOCAL",
+    "Profile",
+    "folder",
+    "forget",
+    "is_loopback",
+    "keeper",
+    "kept",
+    "load",
+    "names",
+    "password",
+    "remove",
+    "rename",
+    "save",
+]
 
 LOCAL = "local"
 """The profile of the embedded cluster, and the default one."""
@@ -116,8 +129,8 @@ def load(name: str | None = None) -> Profile:
 def save(profile: Profile, password: str | None = None) -> Path | None:
     """Save a profile, in place of one of the same name, and its password if one is given.
 
-    Returns the file that holds the password where the system has no keyring (a file that only this user can read,
-    worth a word to the person), else None.
+    Returns the file that holds the password where the system has no keyring, or a locked one (a file that only this
+    user can read, worth a word to the person), else None.
 
     Raises:
         Invalid: the folder can't be written.
@@ -131,46 +144,101 @@ def save(profile: Profile, password: str | None = None) -> Path | None:
     return None if password is None else _keep(profile.name, password)
 
 
-def remove(name: str) -> None:
-    """Forget a profile and its password.
+def rename(name: str, profile: Profile) -> None:
+    """Replace the profile `name` by one of another name; its kept password goes with it.
 
     Raises:
-        NotFound: there is no such profile.
+        NotFound: there is no profile `name`.
+        Invalid: there is one of the new name already, or the keyring is locked: nothing changes.
     """
     saved = _read()
-    if saved.pop(name, None) is None:
+    if name not in saved:
         raise NotFound(f"there is no profile '{name}'")
-    _write(_profiles_path(), {"profiles": saved})
+    if profile.name in saved:
+        raise Invalid(f"there is a profile '{profile.name}' already: choose another name", field="name")
+    place, secret = _kept(name)
+    if place == "locked":
+        raise Invalid(_LOCKED)
+    save(profile, secret)
+    remove(name)
+
+
+def forget(name: str) -> None:
+    """Forget the kept password of a profile, which itself stays.
+
+    Raises:
+        Invalid: the keyring is locked, so that the password stays in it.
+    """
     _forget_in_file(name)
     keyring = _keyring()
     if keyring is not None:
         from keyring import errors
 
-        with contextlib.suppress(errors.KeyringError):  # it held none
+        try:
             keyring.delete_password(_SERVICE, name)
+        except errors.PasswordDeleteError:
+            pass  # it held none
+        except Exception:  # a keyring's backends raise whatever their systems do
+            raise Invalid(_LOCKED) from None
+
+
+def remove(name: str) -> None:
+    """Forget a profile and its password.
+
+    Raises:
+        NotFound: there is no such profile.
+        Invalid: the keyring is locked, so that the password would stay in it: nothing changes.
+    """
+    saved = _read()
+    if saved.pop(name, None) is None:
+        raise NotFound(f"there is no profile '{name}'")
+    forget(name)
+    _write(_profiles_path(), {"profiles": saved})
 
 
 def password(profile: Profile) -> str | None:
-    """The password of a profile: QUARTERDECK_PASSWORD, else the kept one; None if there is none.
+    """The password of a profile: QUARTERDECK_PASSWORD, else the kept one; None if there is none or it is locked away.
 
     Raises:
         Invalid: the file of passwords is open to other users of this computer, or can't be read.
     """
-    given = os.environ.get("QUARTERDECK_PASSWORD")
-    if given:
-        return given
-    kept = _credentials().get(profile.name)
-    if kept is not None:
-        return kept
+    return os.environ.get("QUARTERDECK_PASSWORD") or _kept(profile.name)[1]
+
+
+def kept(name: str) -> Literal["", "keyring", "file", "environment"]:
+    """Where the password of a profile comes from, if it needn't be typed. May wait until its owner opens the keyring.
+
+    Raises:
+        Invalid: the keyring is locked; or as by `password`.
+    """
+    if os.environ.get("QUARTERDECK_PASSWORD"):
+        return "environment"
+    place, _ = _kept(name)
+    if place == "locked":
+        raise Invalid(_LOCKED)
+    return place
+
+
+def keeper() -> Literal["keyring", "file"]:
+    """Where a password would be kept: the system's keyring, or where there is none a file only this user can read."""
+    return "file" if _keyring() is None else "keyring"
+
+
+_LOCKED = "this computer's keyring is locked or does not answer: unlock it and try again, or type the password"
+
+
+def _kept(name: str) -> tuple[Literal["", "keyring", "file", "locked"], str | None]:
+    found = _credentials().get(name)
+    if found is not None:
+        return "file", found
     keyring = _keyring()
     if keyring is None:
-        return None
-    from keyring import errors
-
+        return "", None
     try:
-        return cast("str | None", keyring.get_password(_SERVICE, profile.name))
-    except errors.KeyringError:
-        return None  # locked, and its owner declined to open it: the password is asked for
+        secret = cast("str | None", keyring.get_password(_SERVICE, name))
+    except Exception:  # locked, and its owner declined to open it; backends raise whatever their systems do
+        return "locked", None
+    return ("keyring", secret) if secret is not None else ("", None)
 
 
 def _profiles_path() -> Path:
@@ -196,15 +264,14 @@ def _keyring() -> Any:
 def _keep(name: str, secret: str) -> Path | None:
     keyring = _keyring()
     if keyring is not None:
-        from keyring import errors
-
         try:
             keyring.set_password(_SERVICE, name, secret)
-        except errors.KeyringError:
-            pass
+        except Exception:  # backends raise whatever their systems do
+            keyring = None
         else:
             _forget_in_file(name)
-            return None
+    if keyring is not None:
+        return None
     path = _credentials_path()
     _write(path, {**_credentials(), name: secret})
     return path

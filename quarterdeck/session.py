@@ -39,9 +39,11 @@ def login_of(chosen: Profile, password: str | None = None) -> Login:
 
     Raises:
         Refused: no password is kept for it.
+        Invalid: the keyring that may hold it is locked.
     """
     secret = password if password is not None else profile.password(chosen)
     if secret is None:
+        profile.kept(chosen.name)  # which says so when the keyring is locked
         raise Refused(f"no password is kept for profile '{chosen.name}': sign in as {chosen.user} to give it")
     return Login(
         host=chosen.host,
