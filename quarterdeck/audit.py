@@ -21,6 +21,7 @@ ACTIONS = {
     "delete": "Delete job",
     "delete_results": "Delete results",
     "drop_dataset": "Delete table",
+    "delete_template": "Delete template",
     "create_user": "Add account",
     "disable_user": "Disable account",
     "enable_user": "Enable account",
@@ -111,22 +112,21 @@ class Audit(Session):
     All raise `Refused` for anybody but an admin, to whom alone the database shows it.
     """
 
-    def audit(self, selection: Selection = Selection(), *, offset: int = 0, limit: int = 100) -> list[Entry]:
-        """Entries, newest first, from `offset` on."""
+    def audit(
+        self, selection: Selection = Selection(), *, offset: int = 0, limit: int = 100, upto: int | None = None
+    ) -> list[Entry]:
+        """Entries, newest first, from `offset` on; `upto`: none that came after that entry's id."""
         if offset < 0 or limit < 0:
             raise Invalid("a page begins at 0 and has at least 0 rows", field="limit")
-        statement = _select(selection).offset(offset).limit(limit)
+        statement = _select(selection, upto).offset(offset).limit(limit)
         with self._auditing() as connection:
             return [_entry(row) for row in connection.execute(statement)]
 
-    def audit_count(self, selection: Selection = Selection()) -> int:
+    def audit_count(self, selection: Selection = Selection(), *, upto: int | None = None) -> int:
         """How many entries the selection lets through."""
+        statement = sa.select(sa.func.count()).select_from(_TABLE).where(*_conditions(selection, upto))
         with self._auditing() as connection:
-            return int(
-                connection.execute(
-                    sa.select(sa.func.count()).select_from(_TABLE).where(*_conditions(selection))
-                ).scalar_one()
-            )
+            return int(connection.execute(statement).scalar_one())
 
     def audit_people(self) -> list[str]:
         """Everybody who is named in the audit as having done something."""
@@ -157,17 +157,14 @@ class Audit(Session):
 
     def _all(self, selection: Selection) -> Iterator[Entry]:
         """All entries of the selection, a page at a time; what is added meanwhile is not among them."""
-        below: int | None = None
+        upto: int | None = None
         while True:
-            statement = _select(selection).limit(_PAGE)
-            if below is not None:
-                statement = statement.where(_TABLE.c.id < below)
             with self._auditing() as connection:
-                page = [_entry(row) for row in connection.execute(statement)]
+                page = [_entry(row) for row in connection.execute(_select(selection, upto).limit(_PAGE))]
             yield from page
             if len(page) < _PAGE:
                 return
-            below = page[-1].id
+            upto = page[-1].id - 1
 
     def _auditing(self) -> Any:
         if not self.me.admin:
@@ -182,13 +179,13 @@ def cells(entry: Entry) -> tuple[str, ...]:
     return (time, entry.person, entry.action, job, entry.subject, entry.words)
 
 
-def _select(selection: Selection) -> sa.Select[Any]:
-    return sa.select(_TABLE).where(*_conditions(selection)).order_by(_TABLE.c.id.desc())
+def _select(selection: Selection, upto: int | None) -> sa.Select[Any]:
+    return sa.select(_TABLE).where(*_conditions(selection, upto)).order_by(_TABLE.c.id.desc())
 
 
-def _conditions(selection: Selection) -> list[sa.ColumnElement[bool]]:
+def _conditions(selection: Selection, upto: int | None) -> list[sa.ColumnElement[bool]]:
     t = _TABLE.c
-    found: list[sa.ColumnElement[bool]] = []
+    found: list[sa.ColumnElement[bool]] = [] if upto is None else [t.id <= upto]
     if selection.person is not None:
         found.append(t.actor == selection.person)
     if selection.action is not None:

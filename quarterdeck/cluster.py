@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from quarterdeck.job import Node
 from quarterdeck.session import Session, node_from
 
-__all__ = ["Cluster", "Nodes", "Running", "Waiting"]
+__all__ = ["Cluster", "Nodes", "Queue", "Running", "Waiting"]
 
 # One statement, and so one moment: what is counted of a node and what is seen of it belong together.
 _NODES = sa.text(
@@ -61,29 +61,34 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """The cluster at one moment: `waiting` holds the first of `waiting_total` jobs, those that came first."""
+    """The nodes and what runs on them, at one moment."""
 
     nodes: tuple[Node, ...]
     running: tuple[Running, ...]
-    waiting: tuple[Waiting, ...]
-    waiting_total: int
 
     def others(self, node: Node) -> int:
         """How many tasks run there that the signed-in person may not see: other people's."""
         return max(0, node.running - sum(task.node == node.name for task in self.running))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """What waits: the first of `total` jobs, those that came first."""
+
+    jobs: tuple[Waiting, ...]
+    total: int
+
+
 class Nodes(Session):
     """The part of the client that looks after nodes."""
 
-    def cluster(self, *, waiting: int = 50) -> Cluster:
-        """The nodes, the tasks that run on them, and the first `waiting` jobs that wait.
+    def cluster(self) -> Cluster:
+        """The nodes, and the tasks that run on them.
 
         Of other people's tasks a regular user gets their number on each node and nothing else.
         """
         with self._reading() as connection:
             rows = connection.execute(_NODES).mappings().all()
-            queued = connection.execute(_WAITING, {"most": waiting}).mappings().all()
         return Cluster(
             nodes=tuple({row["name"]: node_from(row) for row in rows}.values()),
             running=tuple(
@@ -95,15 +100,22 @@ class Nodes(Session):
                 for row in rows
                 if row["task_id"] is not None
             ),
-            waiting=tuple(
+        )
+
+    def queue(self, limit: int = 50) -> Queue:
+        """The first `limit` jobs that wait and that the signed-in person may see the tasks of, and why they wait."""
+        with self._reading() as connection:
+            rows = connection.execute(_WAITING, {"most": limit}).mappings().all()
+        return Queue(
+            jobs=tuple(
                 Waiting(
                     job_id=row["id"],
                     created=row["created"].astimezone(dt.UTC),
                     **{name: row[name] for name in ("kind", "name", "creator", "ending", "tasks", "reason")},
                 )
-                for row in queued
+                for row in rows
             ),
-            waiting_total=queued[0]["total"] if queued else 0,
+            total=rows[0]["total"] if rows else 0,
         )
 
     def drain(self, node: str, on: bool = True) -> None:

@@ -74,14 +74,14 @@ def test_what_waits_says_why_and_comes_in_the_order_of_its_coming(database: Data
     up(database, slots=1)
     database.start("n1", database.tasks(plain[0])[0])
     database.sql("node_n1", "select qd.register_node(1, '{gpu}', 'box', '1.2', 8, 16000)")
-    seen = client("alice").cluster(waiting=2)
-    assert [(one.job_id, one.name, one.tasks) for one in seen.waiting] == [(gpu, "special", 3), (plain[1], "job 1", 1)]
-    assert seen.waiting_total == 4
-    assert seen.waiting[0].reason == "waits for a node with tpu: none is up"
-    assert seen.waiting[1].reason.startswith("no free slot on any node (1 of 1 busy)")
+    seen = client("alice").queue(2)
+    assert [(one.job_id, one.name, one.tasks) for one in seen.jobs] == [(gpu, "special", 3), (plain[1], "job 1", 1)]
+    assert seen.total == 4
+    assert seen.jobs[0].reason == "waits for a node with tpu: none is up"
+    assert seen.jobs[1].reason.startswith("no free slot on any node (1 of 1 busy)")
     assert "secret" not in repr(seen)
     database.sql("alice", "select qd.terminate_job(:job)", job=plain[0])
-    ending = next(one for one in client("alice").cluster().waiting if one.job_id == plain[0])
+    ending = next(one for one in client("alice").queue().jobs if one.job_id == plain[0])
     assert (ending.ending, ending.tasks) == (True, 0)
     assert ending.reason == "ending: its processes are being stopped"
 
