@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
 from pathlib import Path
@@ -34,13 +35,17 @@ RunAs = Annotated[
 FromInput = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking for it.")
 ]
+_NO_TIME = dt.timedelta()
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     groups: dict[str, tuple[str, dict[str, Any]]] = {
         "cluster": ("The cluster on this computer.", {"start": start, "stop": stop, "status": status}),
-        "node": ("Nodes of the cluster.", {"start": node_start, "list": node_list, "drain": node_drain}),
+        "node": (
+            "Nodes of the cluster.",
+            {"start": node_start, "list": node_list, "drain": node_drain, "resume": node_resume},
+        ),
         "user": (
             "Accounts. Admins only.",
             {
@@ -167,6 +172,7 @@ def node_list(context: typer.Context, as_json: AsJson = False) -> None:
     JSON: name, state, slots, running, labels, host, heartbeat, cpus, load, memory_total, memory_free, version.
     """
     from quarterdeck.cli.output import size_text, time_json
+    from quarterdeck.columns import duration_text
 
     with context.obj.client() as client:
         found = client.nodes()
@@ -180,8 +186,9 @@ def node_list(context: typer.Context, as_json: AsJson = False) -> None:
             ]
         )
         return
+    now = client.now()
     print_table(
-        ["Node", "State", "Running", "Slots", "Labels", "Host", "Load", "Memory Free"],
+        ["Node", "State", "Running", "Slots", "Labels", "Host", "Load", "Memory Free", "Version", "Heard Of"],
         [
             (
                 node.name,
@@ -190,8 +197,10 @@ def node_list(context: typer.Context, as_json: AsJson = False) -> None:
                 str(node.slots),
                 ", ".join(node.labels),
                 node.host,
-                f"{node.load:.2f}",
+                f"{node.load:.2f} of {node.cpus}",
                 f"{size_text(node.memory_free)} of {size_text(node.memory_total)}",
+                node.version,
+                "never" if node.heartbeat is None else f"{duration_text(max(now - node.heartbeat, _NO_TIME))} ago",
             )
             for node in found
         ],
@@ -199,17 +208,18 @@ def node_list(context: typer.Context, as_json: AsJson = False) -> None:
     )
 
 
-def node_drain(
-    context: typer.Context,
-    name: Name,
-    off: Annotated[bool, typer.Option("--off", help="Let it take tasks again.")] = False,
-) -> None:
-    """Let a node take no new tasks. Admins only."""
-    from quarterdeck import admin
-
+def node_drain(context: typer.Context, name: Name) -> None:
+    """Let a node take no new tasks; those that run there go on to their end. Admins only."""
     with context.obj.client() as client:
-        admin.drain_node(client.engine, name, not off)
-    say(f"node {name} takes {'' if off else 'no new '}tasks{' again' if off else ''}")
+        client.drain(name)
+    say(f"node {name} takes no new tasks")
+
+
+def node_resume(context: typer.Context, name: Name) -> None:
+    """Let a drained node take tasks again. Admins only."""
+    with context.obj.client() as client:
+        client.drain(name, False)
+    say(f"node {name} takes tasks again")
 
 
 # --- users ----------------------------------------------------------------------------------------------------------
