@@ -602,8 +602,46 @@ def test_nodes_are_listed_and_drained(run: Run, database: Database) -> None:
     assert run("boss", "node", "drain", "n1").code == 0
     nodes = {node["name"]: node for node in run("alice", "node", "list", "--json").json}
     assert (nodes["n1"]["state"], nodes["n1"]["slots"], nodes["n1"]["labels"]) == ("draining", 8, ["gpu"])
-    assert run("boss", "node", "drain", "n1", "--off").code == 0
-    assert "up" in run("alice", "node", "list").out
+    assert run("alice", "node", "resume", "n1").code == 1
+    resumed = run("boss", "node", "resume", "n1")
+    assert (resumed.code, resumed.err) == (0, "node n1 takes tasks again\n")
+    listed = run("alice", "node", "list").out.splitlines()
+    assert listed[0].split() == (
+        "Node State Running Slots Labels Host Load Memory Free Version Heard Of".split()  # noqa: SIM905
+    )
+    assert re.match(r"n1 +up +0 +8 +gpu +host +0\.00 of 2 +0 B of 1\.0 kB +1 +\d+\.\d\d s ago$", listed[1])
+
+
+@pytest.mark.spec("C1", "M4", "M5")
+def test_the_audit_is_printed_for_admins(run: Run, database: Database) -> None:
+    job = database.submit("alice", name="long one")
+    database.sql("boss", "select qd.terminate_job(:job)", job=job)
+    database.sql("boss", "select qd.delete_jobs(:jobs)", jobs=[job])
+    ran = run("boss", "audit", "--job", str(job), "--json")
+    assert [(one["person"], one["action"], one["job"]) for one in ran.json] == [
+        ("boss", "delete", job),
+        ("boss", "terminate", job),
+    ]
+    assert set(ran.json[0]) == {"id", "time", "person", "action", "job", "detail"}
+    assert ran.json[1]["detail"]["name"] == "long one"
+    assert ran.json[1]["detail"]["creator"] == "alice"
+    shown = run("boss", "audit", "--limit", "1").out.splitlines()
+    assert shown[0].split() == ["Time", "Person", "Act", "Job", "Name", "Details"]
+    assert re.search(rf"boss +Delete job +{job} +long one +factor of alice, was failed$", shown[1])
+    assert re.match(r"1 to 1 of \d+ records: see --limit and --offset\n", run("boss", "audit", "--limit", "1").err)
+    assert (
+        run("boss", "audit", "--person", "me", "--action", "terminate", "--since", "1h", "--json").json[0]["job"] == job
+    )
+    assert run("boss", "audit", "--until", "2020-01-01", "--json").json == []
+    assert run("boss", "audit", "--text", "LONG ONE", "--json").json == ran.json
+    for arguments, sentence in (
+        (("alice", "audit"), "only an administrator may see the audit"),
+        (("boss", "audit", "--action", "dance"), "there is no act 'dance': it is one of terminate, delete"),
+        (("boss", "audit", "--since", "soon"), "'soon' is no time"),
+    ):
+        wrong = run(*arguments)
+        assert (wrong.code, wrong.out, wrong.err.count("\n")) == (1, "", 1)
+        assert wrong.err.startswith(f"quarterdeck: {sentence}")
 
 
 @pytest.mark.spec("C1", "P3")
@@ -667,9 +705,9 @@ def test_every_command_has_help(run: Run) -> None:
     ran = run("alice", "--help")
     assert ran.code == 0
     groups = {
-        "": "submit rerun kinds list show logs terminate delete wait tables export desktop",
+        "": "submit rerun kinds list show logs terminate delete wait tables export audit desktop",
         "cluster": "start stop status",
-        "node": "start list drain",
+        "node": "start list drain resume",
         "user": "add list disable enable password",
         "profile": "add list remove",
         "schema": "upgrade",
