@@ -48,6 +48,11 @@ class Settings:
             return {}
         return {str(key): number for key, number in value.items() if isinstance(number, int)}
 
+    def words(self, name: str) -> list[str]:
+        """A list of texts, such as the order of columns."""
+        value = self._values.get(name)
+        return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
     def state(self, name: str) -> QByteArray | None:
         """What a widget's saveState gave."""
         try:
@@ -58,7 +63,7 @@ class Settings:
     def set_state(self, name: str, state: QByteArray) -> None:
         self.set(name, base64.b64encode(state.data()).decode("ascii"))
 
-    def set(self, name: str, value: str | int | dict[str, int]) -> None:
+    def set(self, name: str, value: str | int | list[str] | dict[str, int]) -> None:
         self._values[name] = value
 
     def save(self) -> None:

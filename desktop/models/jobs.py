@@ -1,59 +1,91 @@
-"""The list of a page: all jobs of a kind that match, of which only the pages that are looked at are loaded.
+"""The list of a page: all jobs of a kind that match, of which only those that are looked at are loaded.
 
-Sort and filter happen in the database. What changed is read again under the user's own rights and put into its place;
-where that place can't be known without asking, the pages in view are read again.
+Sort and filter happen in the database. The first page is shown as soon as it is there; the ids of the whole list in
+order follow, after which every place is one quick reading away. What changed is read again under the user's own rights
+and put into its place; where that place can't be known without asking, the order is read again.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
+import datetime as dt
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from desktop.bridge import Bridge, Listening
-from desktop.models.rows import Heading, RowsModel
+from desktop.models.ordered import Ids, OrderedModel, Steps, places, steps
+from desktop.models.reasons import Reasons
+from desktop.models.rows import Heading
 from quarterdeck.client import Client
 from quarterdeck.errors import Disconnected
-from quarterdeck.job import Job
+from quarterdeck.job import Job, Status
 from quarterdeck.kinds import Kind
-from quarterdeck.query import Filter, Sort
+from quarterdeck.query import Filter, Sort, fits
 
-__all__ = ["ACTIONS", "JobsModel", "LiveJobs"]
+__all__ = ["ACTIONS", "CHECK", "JobsModel", "LiveJobs"]
 
+CHECK = Heading("check", "", 4)
+"""The first column of those who may delete, where the view paints the check box."""
 ACTIONS = Heading("actions", "", 22)
 """The last column, where the view paints what may be done to the row."""
 
-_STEADY_SORTS = frozenset({"created", "name", "creator", "id"})
+_STEADY_SORTS = frozenset({"created", "name", "creator", "id", "subject", "origin", "data_type", "strategy_type"})
 
 
-class JobsModel(RowsModel[Job]):
-    """The jobs of one kind under a filter and a sort."""
+@dataclass(slots=True, eq=False)
+class _News:
+    """What happened since the reading of an order began."""
+
+    fresh: list[int] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
+
+
+class JobsModel(OrderedModel[Job]):
+    """The jobs of one kind under a filter and a sort.
+
+    Signals:
+        read_all(): the list is known in full, no more only its first page
+    """
+
+    read_all = Signal()
 
     PAGE = 100
-    KEEP = 40
+    MARGIN = 40
+    BATCH = 1000
 
     def __init__(self, client: Client, bridge: Bridge, kind: Kind, parent: QObject | None = None) -> None:
         self._now = client.now()
-        columns = kind.columns
+        columns = {column.key: column for column in kind.columns}
+        headings = [
+            *([CHECK] if client.me.admin else []),
+            *(Heading(c.key, c.title, c.width, c.align) for c in kind.columns),
+            ACTIONS,
+        ]
+        shown = [columns.get(heading.key) for heading in headings]
         super().__init__(
-            [*(Heading(c.key, c.title, c.width, c.align) for c in columns), ACTIONS],
+            headings,
             key=lambda job: job.id,
-            text=lambda job, number: columns[number].text(job, self._now) if number < len(columns) else "",
+            text=lambda job, number: "" if (column := shown[number]) is None else column.text(job, self._now),
             parent=parent,
         )
         self.kind = kind
+        self.reasons = Reasons(client, bridge, self)
         self.filter = Filter(kind=kind.key)
         self.order = Sort()
         self.read = False
+        self.complete = False
         self._client = client
         self._bridge = bridge
-        self._run_time = next((n for n, c in enumerate(columns) if c.key == "run_time"), None)
-        self._pages: OrderedDict[int, None] = OrderedDict()
-        self._fetching: set[int] = set()
-        self._view = (0, 0)
+        self._run_time = self.column("run_time")
+        self._view: tuple[int, int] | None = None
+        self._asked: set[int] = set()
+        self._fetching = False
+        self._news: list[_News] = []
+        self._turn = 0
         self._reading = False
         self._again = False
 
@@ -67,9 +99,10 @@ class JobsModel(RowsModel[Job]):
         """Time has passed: run times in view count on. False when nothing in view runs."""
         self._now = self._client.now()
         running = False
-        if self._run_time is None:
+        if self._run_time < 0:
             return False
-        for number in range(self._view[0], self._view[1] + 1):
+        first, last = self._view or (0, self.rowCount() - 1)
+        for number in range(first, last + 1):
             job = self.row(number)
             if job is not None and job.started is not None and job.ended is None:
                 running = True
@@ -80,21 +113,42 @@ class JobsModel(RowsModel[Job]):
     def choose(self, filter: Filter, sort: Sort) -> None:  # noqa: A002
         """Show what matches `filter`, in the order of `sort`, from its beginning."""
         self.filter, self.order = replace(filter, kind=self.kind.key), sort
-        self._bridge.latest(self, "choose", self._choose())
+        self._begin(fresh=True)
 
-    def reread(self) -> None:
-        """Read again what is looked at, and how many there are; one reading at a time."""
-        if self._reading:
-            self._again = True
-            return
-        self._reading = True
-        self._bridge.start(self, self._reread())
+    def reread(self, filter: Filter | None = None) -> None:  # noqa: A002
+        """Read all again without moving what is looked at; one reading at a time.
+
+        `filter`: what the same words mean now ("the last hour").
+        """
+        if filter is not None:
+            self.filter = replace(filter, kind=self.kind.key)
+        self.forget([*self._in_view(), *self.ids[:1].tolist()])
+        self._order_again()
 
     def missed(self, number: int) -> None:
-        page = number // self.PAGE
-        if page not in self._fetching:
-            self._fetching.add(page)
-            self._bridge.start(self, self._fetch(page))
+        if len(self._asked) < self.BATCH:
+            self._asked.add(int(self.ids[number]))
+        if not self._fetching:
+            self._fetching = True
+            self._bridge.start(self, self._fetch())
+
+    def now(self) -> dt.datetime:
+        """The server's time."""
+        return self._client.now()
+
+    async def jobs(self, ids: Sequence[int], statuses: frozenset[Status] | None = None) -> list[Job]:
+        """The jobs of these ids in this order, loaded or not, as they are known; those of some statuses only."""
+        if statuses is not None:
+            some = replace(self.filter, statuses=statuses, not_statuses=frozenset())
+            open_ = await self._bridge.call(self._client.order, some)
+            ids = np.asarray(ids, np.int64)[np.isin(ids, open_)].tolist()
+        found = {key: job for key in ids if (job := self.loaded(key)) is not None}
+        unknown = [key for key in ids if key not in found]
+        for start in range(0, len(unknown), self.BATCH):
+            for job in await self._bridge.call(self._client.by_ids, unknown[start : start + self.BATCH]):
+                found[job.id] = job
+        listed = [found[key] for key in ids if key in found]
+        return listed if statuses is None else [job for job in listed if job.status in statuses]
 
     # What changed
 
@@ -103,121 +157,152 @@ class JobsModel(RowsModel[Job]):
         if not self.read:
             return
         self._now = self._client.now()
-        mine = [job for job in jobs if job.kind == self.kind.key]
-        loaded = [job for job in mine if self.find(job.id) is not None]
-        fresh = sorted((job for job in mine if self.find(job.id) is None), key=lambda job: (job.created, job.id))
-        lost = [key for key in gone if self.find(key) is not None]
-        if loaded or lost:
-            self.when_free(partial(self._change_loaded, loaded, lost))
-        newest_first = self.order == Sort() and self._steady_filter()
+        mine = {job.id: job for job in jobs if job.kind == self.kind.key}
+        listed = places(self.ids, mine) if mine else {}
+        fit = {key: fits(self.filter, job) for key, job in mine.items()}
+        leave = {key for key in listed if fit[key] is False} | set(gone)
+        stay = [mine[key] for key in listed if key not in leave]
+        fresh = [job for key, job in mine.items() if key not in listed and fit[key] is not False]
+        if stay or leave:
+            self.when_free(partial(self._change_listed, stay, leave))
+        if not fresh and (not stay or (self.order.column in _STEADY_SORTS and self._can_say())):
+            return
         top = self.row(0)
-        if fresh and newest_first and (top is None or fresh[0].created > top.created) and self._only_kind():
-            self.when_free(partial(self._add_newest, fresh[::-1]))
-        elif fresh or (loaded and not (self._steady_filter() and self.order.column in _STEADY_SORTS)) or lost:
-            self.reread()
+        if (
+            self.order == Sort()
+            and self._can_say()
+            and all(top is None or (job.created, job.id) > (top.created, top.id) for job in fresh)
+            and (top is not None or not self.ids.size)
+        ):
+            self.when_free(partial(self._add_newest, fresh))
+        else:
+            self._order_again()
 
-    def _change_loaded(self, jobs: list[Job], gone: list[int]) -> None:
-        self.update(jobs)
-        self.remove(gone)
+    def _change_listed(self, stay: list[Job], leave: set[int]) -> None:
+        self.take(stay)
+        if leave:
+            self.drop(leave)
+            for news in self._news:
+                news.gone |= leave
 
     def _add_newest(self, jobs: list[Job]) -> None:
-        self.insert(0, [job for job in jobs if self.find(job.id) is None])
-        self._pages.clear()  # what is loaded no longer lies in whole pages
+        known = places(self.ids, [job.id for job in jobs])
+        new = sorted((j for j in jobs if j.id not in known), key=lambda job: (job.created, job.id), reverse=True)
+        self.put(0, np.array([job.id for job in new], np.int64))
+        self.take(new)
+        for news in self._news:
+            news.fresh[:0] = [job.id for job in new]
 
-    def _steady_filter(self) -> bool:
-        """Whether a change of a job can't make it enter or leave the filter."""
-        return not (self.filter.statuses or self.filter.nodes or self.filter.text)
+    def _can_say(self) -> bool:
+        """Whether it is known without the database if a job passes the filter."""
+        return not self.filter.text and not any(self.filter.not_text)
 
-    def _only_kind(self) -> bool:
-        return self.filter == Filter(kind=self.kind.key)
+    def _in_view(self, margin: int = 0) -> list[int]:
+        first, last = self._view or (0, self.PAGE - 1)
+        ids: list[int] = self.ids[max(0, first - margin) : last + 1 + margin].tolist()
+        return ids
 
     # Reading
 
-    async def _choose(self) -> None:
-        self._view = (0, self._view[1] - self._view[0])
+    def _order_again(self) -> None:
+        if self._reading:
+            self._again = True
+        else:
+            self._begin(fresh=False)
+
+    def _begin(self, *, fresh: bool) -> None:
+        self._turn += 1
+        self._reading, self._again = True, False
+        self._bridge.latest(self, "read", self._read(fresh, self._turn))
+
+    async def _read(self, fresh: bool, turn: int) -> None:
         try:
-            total, rows = await self._read_window(0, self.PAGE)
-        except Disconnected:
-            return  # the banner says so, and a full re-read follows
-        self.when_free(lambda: self._start_over(total, rows))
-
-    def _start_over(self, total: int, rows: list[Job]) -> None:
-        self._now = self._client.now()
-        self._pages.clear()
-        self.reset([*rows, *([None] * (total - len(rows)))])
-        self.read = True
-
-    async def _read_window(self, first: int, count: int) -> tuple[int, list[Job]]:
-        chosen, sort = self.filter, self.order
-        total = await self._bridge.call(self._client.count, chosen)
-        rows = await self._bridge.call(self._client.list, chosen, sort, offset=first, limit=count)
-        return total, rows
-
-    async def _reread(self) -> None:
-        try:
+            if fresh:
+                page = await self._bridge.call(self._client.list, self.filter, self.order, limit=self.PAGE)
+                whole = len(page) < self.PAGE
+                self.when_free(partial(self._start_over, turn, page, whole))
+                if whole and not self._again:
+                    return
             while True:
                 self._again = False
-                chosen = (self.filter, self.order)
-                first = self._view[0] // self.PAGE * self.PAGE
-                count = (self._view[1] // self.PAGE + 1) * self.PAGE - first
-                total, rows = await self._read_window(first, count)
-                windows = [(first, count, rows)]
-                if first:
-                    windows.insert(0, (0, self.PAGE, (await self._read_window(0, self.PAGE))[1]))
-                if chosen == (self.filter, self.order):
-                    self.when_free(partial(self._merge, windows, total))
-                    self.read = True
+                began = time.monotonic()
+                await self._read_order(turn)
+                if not fresh:
+                    await self._read_view()
                 if not self._again:
                     return
+                # a long list that changes all the time: the database has other things to do, too
+                await self._bridge.pause(min(3.0, 2 * (time.monotonic() - began)))
         except Disconnected:
-            return
+            return  # the banner says so, and a full re-read follows
         finally:
-            self._reading = False
+            if turn == self._turn:
+                self._reading = False
 
-    def _merge(self, windows: list[tuple[int, int, list[Job]]], total: int) -> None:
-        """Put freshly read windows (first row, rows asked for, rows) into the list."""
+    def _start_over(self, turn: int, page: list[Job], whole: bool) -> None:
+        if turn != self._turn:
+            return
         self._now = self._client.now()
-        top = windows[0][2] if windows[0][0] == 0 else []
-        if (oldest := self.row(0)) is not None:
-            self.insert(0, top[: next((n for n, job in enumerate(top) if job.id == oldest.id), 0)])
-        for number, row in enumerate(self._rows):
-            if row is not None and not any(first <= number < first + count for first, count, _ in windows):
-                self._rows[number] = None
-        self._where = None
-        self._pages.clear()
-        for first, count, rows in windows:
-            if first > len(self._rows):
-                self.resize(first)
-            self.patch(first, min(count, len(self._rows) - first), rows)
-        first, _, rows = windows[-1]
-        self.resize(max(total, first + len(rows)))
+        self._view = None
+        self.complete = whole
+        self.read = True
+        self.begin(page)
+        if whole:
+            self.read_all.emit()
 
-    async def _fetch(self, page: int) -> None:
+    async def _read_order(self, turn: int) -> None:
+        news = _News()
+        self._news.append(news)
         try:
-            chosen = (self.filter, self.order)
-            first = page * self.PAGE
-            rows = await self._bridge.call(self._client.list, self.filter, self.order, offset=first, limit=self.PAGE)
-            if chosen == (self.filter, self.order):
-                self.when_free(partial(self._take_page, page, rows))
+            ids = await self._bridge.call(self._client.order, self.filter, self.order)
+            before = self.ids
+            plan = await self._bridge.call(steps, before, ids)
+        except BaseException:
+            self._news.remove(news)
+            raise
+        self.when_free(partial(self._settle, turn, news, ids, before, plan))
+
+    def _settle(self, turn: int, news: _News, ids: Ids, before: Ids, plan: Steps) -> None:
+        """Take over an order that was read, but for what happened since its reading began."""
+        self._news.remove(news)
+        if turn != self._turn:
+            return
+        if news.gone:
+            ids = ids[~np.isin(ids, np.fromiter(news.gone, np.int64))]
+        if news.fresh:
+            later = np.array(news.fresh, np.int64)
+            ids = np.concatenate((later[~np.isin(later, ids)], ids))
+        self.become(ids, plan if self.ids is before and not (news.gone or news.fresh) else None)
+        self.complete = True
+        self.read_all.emit()
+
+    async def _read_view(self) -> None:
+        wanted = [*self.ids[:1].tolist(), *self._in_view(self.MARGIN)]
+        self._arrived(wanted, await self._bridge.call(self._client.by_ids, wanted))
+
+    def _arrived(self, wanted: Iterable[int], jobs: list[Job]) -> None:
+        self._now = self._client.now()
+        self.take(jobs)
+        if vanished := set(wanted) - {job.id for job in jobs}:
+            self.when_free(partial(self._change_listed, [], vanished))
+
+    async def _fetch(self) -> None:
+        """Load what is in view, and a little around it, as long as something of it is missing."""
+        try:
+            while wanted := self._wanted():
+                self._arrived(wanted, await self._bridge.call(self._client.by_ids, wanted))
         except Disconnected:
             return
         finally:
-            self._fetching.discard(page)
+            self._fetching = False
 
-    def _take_page(self, page: int, rows: list[Job]) -> None:
-        self._now = self._client.now()
-        first = page * self.PAGE
-        places = [self.find(job.id) for job in rows]
-        if any(place is not None and not first <= place < first + self.PAGE for place in places):
-            self.reread()  # the list moved on between two readings
-            return
-        self.fill(first, rows)
-        self._pages[page] = None
-        self._pages.move_to_end(page)
-        while len(self._pages) > self.KEEP:
-            old, _ = self._pages.popitem(last=False)
-            if not self._view[0] // self.PAGE <= old <= self._view[1] // self.PAGE:
-                self.fill(old * self.PAGE, [None] * self.PAGE)
+    def _wanted(self) -> list[int]:
+        asked, self._asked = self._asked, set()
+        if self._view is not None:
+            if not any(self.loaded(key) is None for key in self._in_view()):
+                return []
+            asked = {*self._in_view(self.MARGIN), *self.ids[:1].tolist()}  # new jobs are compared with the first one
+        return [key for key in asked if self.loaded(key) is None]
 
 
 class LiveJobs(QObject):

@@ -1,19 +1,20 @@
-"""The one keyed table model.
+"""The keyed table model: rows are known by their keys, and changes wait while a menu or an editor is open.
 
-Rows are known by their keys. `replace` and `patch` turn a new list into removals, moves, insertions and changed cells,
-so that selection, current row and scroll position stay with their rows. A list that is too long to hold is a known
-total with None for the rows that are not loaded.
+`RowsModel` holds its rows as a list: `replace` and `patch` turn a new list into removals, moves, insertions and changed
+cells, so that selection, current row and scroll position stay with their rows. Lists that are too long to be held are
+`desktop.models.ordered`'s.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-__all__ = ["ROW", "Heading", "RowsModel"]
+__all__ = ["NONE", "ROW", "Heading", "Index", "KeyedModel", "RowsModel"]
 
 Row = TypeVar("Row")
 Index = QModelIndex | QPersistentModelIndex
@@ -25,7 +26,7 @@ _TIP = Qt.ItemDataRole.ToolTipRole
 _KNOWN = frozenset({_DISPLAY, _ALIGN, _TIP, ROW})
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-_NONE = QModelIndex()
+NONE = QModelIndex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Heading:
     align: Literal["left", "right"] = "left"
 
 
-class RowsModel(QAbstractTableModel, Generic[Row]):
-    """Rows with keys; `text(row, column)` gives a cell's words.
+class KeyedModel(QAbstractTableModel, Generic[Row]):
+    """Rows with keys; `text(row, column)` gives a cell's words. Where the rows are held is the subclass's.
 
     Signals:
         patching(): rows are about to change; the view remembers what is at its top
@@ -60,17 +61,12 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         self.headings = tuple(headings)
         self._key = key
         self._text = text
-        self._rows: list[Row | None] = []
-        self._where: dict[Hashable, int] | None = {}
         self._held = False
         self._waiting: list[Callable[[], None]] = []
 
     # What Qt asks
 
-    def rowCount(self, parent: Index = _NONE) -> int:
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Index = _NONE) -> int:
+    def columnCount(self, parent: Index = NONE) -> int:
         return 0 if parent.isValid() else len(self.headings)
 
     def data(self, index: Index, role: int = _DISPLAY) -> Any:
@@ -78,7 +74,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
             return None
         if role == _ALIGN:
             return _RIGHT if self.headings[index.column()].align == "right" else _LEFT
-        row = self._rows[index.row()]
+        row = self.row(index.row())
         if row is None:
             self.missed(index.row())
             return "" if role == _DISPLAY else None
@@ -99,16 +95,24 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
 
     def row(self, number: int) -> Row | None:
         """The row at that place; None when there is none or it is not loaded."""
-        return self._rows[number] if 0 <= number < len(self._rows) else None
+        raise NotImplementedError
 
-    def find(self, key: Hashable) -> int | None:
-        """Where the row with that key is; None when it is not loaded."""
-        if self._where is None:
-            self._where = {self._key(row): number for number, row in enumerate(self._rows) if row is not None}
-        return self._where.get(key)
+    def key_of(self, row: Row) -> Hashable:
+        """What that row is known by."""
+        return self._key(row)
 
     def missed(self, number: int) -> None:
         """A view wanted a row that is not loaded."""
+
+    def column(self, key: str) -> int:
+        """The number of the column of that key; -1 when there is none."""
+        return next((number for number, heading in enumerate(self.headings) if heading.key == key), -1)
+
+    def as_text(self, rows: Iterable[Row], columns: Sequence[int]) -> str:
+        """These rows as lines with a tab between their cells, under a line of headings: what other programs paste."""
+        lines = [[self.headings[column].title for column in columns]]
+        lines += [[self._text(row, column) for column in columns] for row in rows]
+        return "\n".join("\t".join(re.sub(r"[\t\r\n]+", " ", cell) for cell in line) for line in lines)
 
     def hold(self, on: bool) -> None:
         """While a menu or an editor is open, changes wait."""
@@ -126,6 +130,39 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         self.patching.emit()
         change()
         self.patched.emit()
+
+    def _announce(self, number: int, old: Row | None, row: Row) -> None:
+        """Say which cells of a row differ."""
+        columns = range(len(self.headings))
+        differ = [c for c in columns if old is None or self._text(old, c) != self._text(row, c)] or list(columns)
+        self.dataChanged.emit(self.index(number, differ[0]), self.index(number, differ[-1]))
+
+
+class RowsModel(KeyedModel[Row]):
+    """Rows held as a list."""
+
+    def __init__(
+        self,
+        headings: Sequence[Heading],
+        key: Callable[[Row], Hashable],
+        text: Callable[[Row, int], str],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(headings, key, text, parent)
+        self._rows: list[Row | None] = []
+        self._where: dict[Hashable, int] | None = {}
+
+    def rowCount(self, parent: Index = NONE) -> int:
+        return 0 if parent.isValid() else len(self._rows)
+
+    def row(self, number: int) -> Row | None:
+        return self._rows[number] if 0 <= number < len(self._rows) else None
+
+    def find(self, key: Hashable) -> int | None:
+        """Where the row with that key is; None when it is not loaded."""
+        if self._where is None:
+            self._where = {self._key(row): number for number, row in enumerate(self._rows) if row is not None}
+        return self._where.get(key)
 
     # Changes
 
@@ -172,7 +209,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
     def insert(self, place: int, rows: Sequence[Row | None]) -> None:
         if not rows:
             return
-        self.beginInsertRows(_NONE, place, place + len(rows) - 1)
+        self.beginInsertRows(NONE, place, place + len(rows) - 1)
         self._rows[place:place] = rows
         self._where = None
         self.endInsertRows()
@@ -205,13 +242,11 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         if old == row:
             return
         self._rows[number] = row
-        columns = range(len(self.headings))
-        differ = [c for c in columns if old is None or self._text(old, c) != self._text(row, c)] or list(columns)
-        self.dataChanged.emit(self.index(number, differ[0]), self.index(number, differ[-1]))
+        self._announce(number, old, row)
 
     def drop(self, first: int, count: int) -> None:
         """Remove rows by their places."""
-        self.beginRemoveRows(_NONE, first, first + count - 1)
+        self.beginRemoveRows(NONE, first, first + count - 1)
         del self._rows[first : first + count]
         self._where = None
         self.endRemoveRows()
@@ -238,7 +273,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         start = next(
             n for n in range(place + 1, len(self._rows)) if (r := self._rows[n]) is not None and self._key(r) == key
         )
-        self.beginMoveRows(_NONE, start, start, _NONE, place)
+        self.beginMoveRows(NONE, start, start, NONE, place)
         self._rows.insert(place, self._rows.pop(start))
         self._where = None
         self.endMoveRows()

@@ -11,9 +11,10 @@ from desktop.bridge import Bridge
 from desktop.notices import Notices
 from desktop.settings import Settings
 from desktop.views.details_window import DetailsWindow
-from desktop.views.dialogs import TerminateDialog
+from desktop.views.dialogs import Question, TerminateDialog
 from desktop.views.form import FormDialog
 from desktop.views.log_view import LogWindow
+from desktop.views.many import Many
 from quarterdeck.client import Client
 from quarterdeck.errors import NotFound
 from quarterdeck.job import Action, Job
@@ -50,7 +51,8 @@ class Commands(QObject):
         self.forms: list[FormDialog] = []
         self.logs: dict[int, LogWindow] = {}
         self.details: dict[int, DetailsWindow] = {}
-        self.questions: list[TerminateDialog] = []
+        self.questions: list[Question] = []
+        self.many = Many(client, bridge, notices, self.sure, window)
 
     def act(self, job: Job, action: Action) -> None:
         """Do to the job what was chosen."""
@@ -111,8 +113,8 @@ class Commands(QObject):
             popup.close()
         for window in [*self.logs.values(), *self.details.values()]:
             window.close()
-        for form in list(self.forms):
-            form.reject()
+        for dialog in [*self.forms, *self.questions, *self.many.outcomes]:
+            dialog.reject()
 
     async def _open(self, number: int, apart: bool) -> None:
         job = next(iter(await self._bridge.call(self._client.by_ids, [number])), None)
@@ -125,19 +127,21 @@ class Commands(QObject):
 
     async def _terminate(self, job: Job) -> None:
         tasks = await self._bridge.call(self._client.tasks, job.id)
-        dialog = TerminateDialog(job, tasks, self._window)
-        self.questions.append(dialog)
-        try:
-            sure = await self._bridge.ask(dialog)
-        finally:
-            self.questions.remove(dialog)
-        if not sure:
+        if not await self.sure(TerminateDialog(job, tasks, self._window)):
             return
         state = await self._bridge.call(self._client.terminate, job.id)
         if state == "ended":
             self._notices.info(f"“{job.name}” is terminated: nothing of it ran.")
         else:
             self._notices.info(f"“{job.name}” is ending: its nodes were told to end all its processes.")
+
+    async def sure(self, question: Question) -> bool:
+        """Ask the user; whether the answer is yes."""
+        self.questions.append(question)
+        try:
+            return await self._bridge.ask(question)
+        finally:
+            self.questions.remove(question)
 
     async def _rerun(self, job: Job) -> None:
         kind = next(one for one in KINDS if one.key == job.kind)

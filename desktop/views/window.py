@@ -1,18 +1,17 @@
-"""The main window: seven tabs, who is signed in where, what is to be said."""
+"""The main window: seven tabs, the cluster and the audit beside them, who is signed in where, what is to be said."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtGui import QCloseEvent, QHideEvent, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QApplication,
     QHBoxLayout,
     QLabel,
     QMainWindow,
     QMenu,
-    QStackedWidget,
     QTabBar,
     QToolButton,
     QVBoxLayout,
@@ -26,8 +25,12 @@ from desktop.models.jobs import LiveJobs
 from desktop.notices import Notices
 from desktop.settings import Settings
 from desktop.theme import current, rule, styled, theme
+from desktop.views.about import About
+from desktop.views.audit_page import AuditPage
+from desktop.views.cluster_page import ClusterPage
 from desktop.views.commands import Commands
 from desktop.views.jobs_page import JobsPage
+from desktop.views.places import Places
 from quarterdeck.client import Client
 from quarterdeck.job import Job
 from quarterdeck.kinds import KINDS
@@ -55,32 +58,43 @@ class Window(QMainWindow):
     ) -> None:
         super().__init__()
         self._client = client
+        self._bridge = bridge
         self._settings = settings
         self._notices = notices
         self._on_close = on_close
         self._sign_out = sign_out
         self._profile = profile
-        self.setWindowTitle(f"{client.me.login} on {client.me.server} — Quarterdeck")
+        self._role = "administrator" if client.me.admin else "user"
+        self.setWindowTitle(f"{client.me.login} ({self._role}) on {client.me.server} — {profile} — Quarterdeck")
         self.setWindowIcon(resources.application_icon())
         self.setMinimumSize(960, 560)
         self.live = LiveJobs(client, bridge, listening, self._everything, self)
         self.commands = Commands(client, bridge, notices, settings, self.live.refresh, self)
         self.tabs = styled(QTabBar(expanding=False, drawBase=False, usesScrollButtons=True), name="pages")
         self.tabs.setAccessibleName("Pages")
-        self.stack = QStackedWidget()
+        self.stack = Places(self.tabs)
         self.pages: list[JobsPage] = []
         for kind in KINDS:
             page = JobsPage(kind, client, bridge, settings, self.commands)
             self.pages.append(page)
-            self.tabs.addTab(kind.title)
-            self.stack.addWidget(page)
+            self.stack.add_page(page)
+        self.cluster = ClusterPage(client, bridge, notices, settings)
+        self.audit = AuditPage(client, bridge, notices, settings) if client.me.admin else None
+        self.about = About(client.me, profile, self)
+        self.nodes_button = styled(QToolButton(), tip="Cluster (Ctrl+8)", called="Cluster")
+        self.audit_button = styled(QToolButton(), tip="Audit (Ctrl+9)", called="Audit")
+        self.audit_button.setVisible(client.me.admin)
+        for place, button in ((self.cluster, self.nodes_button), (self.audit, self.audit_button)):
+            if place is not None:
+                self.stack.add_place(place, button)
+                place.opened.connect(lambda number: bridge.latest(self, "open", self._open(number)))
+                place.closed.connect(self.stack.show_jobs)
         self.banner = styled(QLabel(textFormat=Qt.TextFormat.PlainText), name="banner", visible=False)
         self.shade = styled(QToolButton(), called="Light or dark")
         self.person = styled(QToolButton(), called="Account")
         self._build()
         self.toast = _Toast(self)
-        self.tabs.currentChanged.connect(self.stack.setCurrentIndex)
-        self.tabs.tabBarClicked.connect(lambda number: self.pages[number].close_details() if number >= 0 else None)
+        self.stack.moved.connect(self._dress)
         self.live.changed.connect(self._changed)
         self.live.changed.connect(self.commands.change)
         self.commands.opened.connect(self.show_job)
@@ -97,7 +111,7 @@ class Window(QMainWindow):
         """The details of a job, on its kind's tab."""
         for number, page in enumerate(self.pages):
             if page.kind.key == job.kind:
-                self.tabs.setCurrentIndex(number)
+                self.stack.show_tab(number)
                 page.open(job)
 
     def closeEvent(self, event: QCloseEvent) -> None:
@@ -110,7 +124,10 @@ class Window(QMainWindow):
         self._settings.set_state("window/geometry", self.saveGeometry())
         self._settings.set("window/tab", self.tabs.currentIndex())
         for page in self.pages:
-            page.table.remember()
+            page.remember()
+        for place in (self.cluster, self.audit):
+            if place is not None:
+                place.remember()
         try:
             self._settings.save()
         except OSError as error:
@@ -119,6 +136,11 @@ class Window(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.toast.place()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        if not event.spontaneous():  # not when it is made small
+            self.about.close_all()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -138,14 +160,9 @@ class Window(QMainWindow):
         line.addWidget(styled(QLabel("Quarterdeck"), name="brand"))
         line.addSpacing(14)
         line.addWidget(self.tabs, 1)
-        line.addWidget(self.shade)
-        line.addWidget(self.person)
-        menu = QMenu(self.person)
-        menu.addAction(f"{self._client.me.login} at {self._client.me.server}").setEnabled(False)
-        menu.addSeparator()
-        menu.addAction("Sign In Elsewhere…").triggered.connect(self._sign_out)
-        menu.addAction("Quit").triggered.connect(self._on_close)
-        self.person.setMenu(menu)
+        for button in (self.nodes_button, self.audit_button, self.shade, self.person):
+            line.addWidget(button)
+        self.person.setMenu(self._menu())
         self.person.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.shade.clicked.connect(self._change_theme)
         inside = QWidget()
@@ -156,27 +173,56 @@ class Window(QMainWindow):
             rows.addWidget(part)
         rows.addWidget(self.stack, 1)
         self.setCentralWidget(inside)
+        self._build_status()
+        self._build_keys()
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self.person)
+        entries: list[tuple[str, Callable[[], None]] | None] = [
+            ("Cluster\tCtrl+8", self.nodes_button.click),
+            ("Audit\tCtrl+9", self.audit_button.click) if self._client.me.admin else None,
+            None,
+            ("Keyboard Shortcuts\tF1", self.about.keys),
+            ("About Quarterdeck", self.about.program),
+            None,
+            ("Sign Out…", self._sign_out),
+            ("Quit\tCtrl+Q", self._on_close),
+        ]
+        menu.addAction(f"{self._client.me.login} at {self._client.me.server}").setEnabled(False)
+        menu.addSeparator()
+        for entry in entries:
+            if entry is None:
+                menu.addSeparator()
+            else:
+                menu.addAction(entry[0]).triggered.connect(lambda checked=False, act=entry[1]: act())
+        return menu
+
+    def _build_status(self) -> None:
         status = self.statusBar()
         status.setSizeGripEnabled(False)
         status.setContentsMargins(8, 0, 8, 0)
         self.light = QLabel()
-        role = "administrator" if self._client.me.admin else "user"
-        self.who = QLabel(f"{self._client.me.login} ({role})  ·  {self._client.me.server}  ·  {self._profile}")
+        me = self._client.me
+        self.who = QLabel(f"{me.login} ({self._role})  ·  {me.server}  ·  {self._profile}")
         status.addWidget(self.light)
         status.addWidget(self.who)
-        keys = QLabel("Enter opens  ·  Ctrl+L log  ·  Del terminate  ·  F5 refresh")
-        status.addPermanentWidget(keys)
+        status.addPermanentWidget(QLabel("Enter opens  ·  Ctrl+L log  ·  Del terminate  ·  F5 refresh  ·  F1 all keys"))
+
+    def _build_keys(self) -> None:
         for key, act in {
-            "F5": self.live.refresh,
+            "F1": self.about.keys,
+            "F5": self._refresh,
             "Ctrl+N": self._new,
             "Ctrl+Q": self._on_close,
-            "Ctrl+PgDown": lambda: self._step(1),
-            "Ctrl+PgUp": lambda: self._step(-1),
+            "Ctrl+8": self.nodes_button.click,
+            "Ctrl+9": self.audit_button.click,
+            "Ctrl+PgDown": lambda: self.stack.step(1),
+            "Ctrl+PgUp": lambda: self.stack.step(-1),
         }.items():
             QShortcut(QKeySequence(key), self).activated.connect(act)
         for number in range(len(self.pages)):
             QShortcut(QKeySequence(f"Ctrl+{number + 1}"), self).activated.connect(
-                lambda number=number: self.tabs.setCurrentIndex(number)
+                lambda number=number: self.stack.show_tab(number)
             )
 
     def _recall(self) -> None:
@@ -192,6 +238,20 @@ class Window(QMainWindow):
     def _changed(self, jobs: list[Job], gone: list[int]) -> None:
         for page in self.pages:
             page.change(jobs, gone)
+        self.cluster.changed()
+
+    def _refresh(self) -> None:
+        self.live.refresh()
+        for place in (self.cluster, self.audit):
+            if place is not None and place.isVisible():
+                place.model.refresh()
+
+    async def _open(self, number: int) -> None:
+        found = await self._bridge.call(self._client.by_ids, [number])
+        if found:
+            self.show_job(found[0])
+        else:
+            self._notices.info(f"Job {number} is not there any more: it was deleted.")
 
     def _connected(self, trouble: str | None) -> None:
         self.banner.setVisible(trouble is not None)
@@ -201,11 +261,8 @@ class Window(QMainWindow):
 
     def _new(self) -> None:
         page = self.pages[self.tabs.currentIndex()]
-        if not page.new.isHidden():
+        if page is self.stack.currentWidget() and not page.new.isHidden():
             self.commands.new(page.kind)
-
-    def _step(self, step: int) -> None:
-        self.tabs.setCurrentIndex((self.tabs.currentIndex() + step) % len(self.pages))
 
     def _change_theme(self) -> None:
         name = "light" if current().name == "dark" else "dark"
@@ -219,7 +276,9 @@ class Window(QMainWindow):
         self.shade.setIcon(resources.icon("weather-sunny" if t.name == "dark" else "weather-night", t.muted))
         self.shade.setToolTip("Light" if t.name == "dark" else "Dark")
         self.person.setIcon(resources.icon("account-circle-outline", t.muted))
-        for button in (self.shade, self.person):
+        for button, picture in ((self.nodes_button, "server-network"), (self.audit_button, "shield-account-outline")):
+            button.setIcon(resources.icon(picture, t.link if button.isChecked() else t.muted))
+        for button in (self.nodes_button, self.audit_button, self.shade, self.person):
             button.setIconSize(QSize(20, 20))
         broken = not self.banner.isHidden()
         dot = resources.icon("circle-medium", t.bad if broken else t.good)
