@@ -17,24 +17,17 @@ The code is run as it is: only a process without credentials may call `evaluate_
 from __future__ import annotations
 
 import ast
-import linecache
-import sys
-import traceback
-import types
-import warnings
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import polars as pl
 
-from quarterdeck.errors import Invalid
 from quarterdeck.quant.factor import FactorValues, by_symbol, factor_values
+from quarterdeck.quant.user_code import CodeError, UserCode, first_line
 
 __all__ = ["FactorCodeError", "check_code", "evaluate_code", "values_of_code"]
 
-FILE = "<factor code>"
-MAX_SOURCE = 1_000_000
 POLARS_NAMES = frozenset({"pl.DataFrame", "polars.DataFrame"})
 LAZY_NAMES = frozenset({"pl.LazyFrame", "polars.LazyFrame"})
 PANDAS_NAMES = frozenset({"pd.DataFrame", "pandas.DataFrame", "DataFrame"})
@@ -42,13 +35,8 @@ PANDAS_NAMES = frozenset({"pd.DataFrame", "pandas.DataFrame", "DataFrame"})
 Takes = Literal["pandas", "polars", "lazy"]
 
 
-class FactorCodeError(Invalid):
-    """A user's code failed. `traceback` shows the lines of that code only; `line` is the last of them."""
-
-    def __init__(self, text: str, *, line: int | None = None, traceback: str = "") -> None:
-        super().__init__(text, field="code")
-        self.line = line
-        self.traceback = traceback
+FactorCodeError = CodeError
+_CODE = UserCode("factor code", "define a function factor(frame) that returns a frame")
 
 
 def check_code(source: str) -> str:
@@ -89,24 +77,7 @@ def _wrong(name: str, what: str, cure: str) -> FactorCodeError:
 
 def _function(source: str) -> tuple[ast.FunctionDef, Takes]:
     """The function that computes the factor, and the frame that it takes."""
-    if len(source) > MAX_SOURCE:
-        raise FactorCodeError(
-            f"the code has {len(source):,} characters, more than the {MAX_SOURCE:,} allowed; shorten it"
-        )
-    if not source.strip():
-        raise FactorCodeError("the code is empty; define a function factor(frame) that returns a frame")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source, FILE)
-            # some errors, such as a return outside of a function, are only found by the compiler
-            compile(source, FILE, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise FactorCodeError(
-            f"factor code, line {error.lineno or 1}: {error.msg}; correct the Python there", line=error.lineno
-        ) from None
-    except (RecursionError, MemoryError, ValueError, OverflowError) as error:
-        raise FactorCodeError(f"the code can't be read as Python: {_first_line(error)}") from None
+    tree = _CODE.tree(source)
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     chosen = [node for node in found if node.name == "factor"][-1:] or found
     if not chosen:
@@ -160,44 +131,9 @@ def _run(source: str, name: str, takes: Takes, ordered: pl.DataFrame) -> Any:
             given = ordered.to_pandas()
         case "lazy":
             given = ordered.lazy()
-    # tracebacks, also those that the code prints itself, show its lines
-    linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
-    module = types.ModuleType("factor_code")
-    vars(module).update(pd=pd, pl=pl, np=np)
-    # dataclasses and pickle look their module up
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(source, FILE, "exec", dont_inherit=True), vars(module))
+    with _CODE.running(source, pd=pd, pl=pl, np=np) as module:
         returned = vars(module)[name](given)
         return returned.collect() if isinstance(returned, pl.LazyFrame) else returned
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    # also SystemExit and a panic of Polars: an end of the code is no end of the task
-    except BaseException as error:
-        raise _failure(error) from None
-    finally:
-        sys.modules.pop(module.__name__, None)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    text = type(error).__name__ + (f": {lines[0]}" if lines else "")
-    return text if len(text) <= 300 else text[:299] + "…"
-
-
-def _failure(error: BaseException) -> FactorCodeError:
-    own = [entry for entry in traceback.extract_tb(error.__traceback__) if entry.filename == FILE]
-    # a recursion without end has a thousand of the same lines
-    shown = own if len(own) <= 20 else own[:10] + own[-10:]
-    lines = []
-    for entry in shown:
-        place = "" if entry.name == "<module>" else f", in {entry.name}"
-        lines.append(f"factor code, line {entry.lineno}{place}")
-        lines.append(f"    {entry.line}")
-    lines.extend("".join(traceback.format_exception_only(error)).rstrip().splitlines())
-    line = own[-1].lineno if own else None
-    where = f"factor code, line {line}" if line else "factor code"
-    return FactorCodeError(f"{where}: {_first_line(error)}", line=line, traceback="\n".join(lines))
 
 
 def _table(returned: Any, ordered: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -276,7 +212,7 @@ def _polars(frame: pd.DataFrame, name: str) -> pl.DataFrame:
     try:
         return pl.from_pandas(frame)
     except Exception as error:
-        raise _wrong(name, f"a frame that can't be read ({_first_line(error)})", "return one type a column") from None
+        raise _wrong(name, f"a frame that can't be read ({first_line(error)})", "return one type a column") from None
 
 
 def _long(frame: pl.DataFrame, ordered: pl.DataFrame, name: str) -> pl.DataFrame:
