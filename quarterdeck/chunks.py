@@ -21,7 +21,7 @@ from quarterdeck.job import LogLine
 from quarterdeck.lines import decode_line
 from quarterdeck.outline import Bounds, Marked, Numbers, Outline, Places, marks_of, unmarked
 
-__all__ = ["SETTLE", "Chunks", "Stored"]
+__all__ = ["SETTLE", "Chunks", "Condition", "Stored"]
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,9 @@ _MARKED = 8_192
 _MANY = 50_000
 _EPOCH = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL's binary times begin."""
+
+_TEXT = "substr(l.line, strpos(l.line, E'\\t') + 4)"
+"""The text of a line of a body."""
 
 _FIELDS = ("id", "task", "low", "high", "debug", "info", "warning", "error")
 _ROW = np.dtype(
@@ -59,6 +62,19 @@ class Stored(NamedTuple):
         )
 
 
+class Condition(NamedTuple):
+    """What the database asks of texts `{0}`: of a line's, and of a body as a whole before it is taken apart.
+
+    A body that holds such a line must let itself through, others may. Both are asked of the texts as `prepared` makes
+    them of the stored ones.
+    """
+
+    line: str
+    body: str
+    values: dict[str, Any]
+    prepared: str = "{0}"
+
+
 class Chunks:
     """The chunks of one job, under the rights of the signed-in person. Usable from several threads.
 
@@ -74,18 +90,25 @@ class Chunks:
         self._next = 0.0
         self._read: list[tuple[float, int]] = []
         self._outlines: dict[tuple[int | None, int], Outline] = {}
+        self._added: list[tuple[int, int]] = []
         self._tasks: dict[int, int] = {}
         self._marks: dict[int, bytes] = {}
 
     def outline(self, task: int | None = None, level: int = 0) -> Outline:
         """The chunks there are now that hold lines of the task of this ordinal and of this level or a worse one."""
+        return self.grown(0, task, level)[0]
+
+    def grown(self, known: int, task: int | None = None, level: int = 0) -> tuple[Outline, int, int | None]:
+        """The same, with how many chunks are known by now, whatever they hold, and with the time of the first line in
+        those beyond the first `known` that came; None if there are none."""
         with self._lock:
             self._refresh()
-            known = self._outlines.get((task, level))
-            if known is None:
+            outline = self._outlines.get((task, level))
+            if outline is None:
                 number = None if task is None else self._task_id(task)
-                known = self._outlines[task, level] = Outline(self._bounds, number, level)
-            return known
+                outline = self._outlines[task, level] = Outline(self._bounds, number, level)
+            low = min((low for count, low in self._added if count > known), default=None)
+            return outline, len(self._bounds.id), low
 
     def _refresh(self) -> None:
         now = time.monotonic()
@@ -103,12 +126,26 @@ class Chunks:
         if new.any():
             self._bounds = self._bounds.joined(found.taken(new))
             self._outlines.clear()
+            self._note(len(self._bounds.id), int(found.low[new].min()))
         if settled:
             self._read = [(0.0, floor), *((at, last) for at, last in self._read if at >= now - SETTLE)]
         last = int(self._bounds.id[-1]) if len(self._bounds.id) else 0
         if not self._read or self._read[-1][1] != last:
             self._read.append((now, last))
         self._rest(now)
+
+    def _note(self, known: int, low: int) -> None:
+        """Chunks came, of which the first line has that time. What came long ago is taken together."""
+        self._added.append((known, low))
+        if len(self._added) > 1000:
+            (_, low), (known, other) = self._added[:2]
+            self._added[:2] = [(known, min(low, other))]
+
+    def exists(self) -> bool:
+        """Whether the job is there, for the signed-in person."""
+        with self.connection() as connection:
+            query = sa.text("select exists (select from qd.job where id = :job)")
+            return bool(connection.execute(query, {"job": self._job}).scalar_one())
 
     def _rest(self, began: float) -> None:
         """Where there are so many chunks that to look for new ones takes long, do it for a tenth of the time only."""
@@ -221,25 +258,36 @@ class Chunks:
         found = {row.id: Stored(*row) for row in rows}
         return [found[number] for number in ids if number in found]
 
-    def matching(self, ids: Sequence[int], condition: tuple[str, dict[str, Any]]) -> list[tuple[Stored, list[int]]]:
-        """Of some chunks, the lines that a SQL condition lets through, and their places in the chunk.
-
-        The condition is one on a text `{0}`, with its values; it is asked of whole bodies first.
-        """
-        asked, values = condition
-        query = sa.text(
+    def matching(self, ids: Sequence[int], condition: Condition) -> list[tuple[Stored, list[int]]]:
+        """Of some chunks, the lines that a condition lets through, and their places in the chunk."""
+        line = condition.line.format(condition.prepared.format(_TEXT))
+        query = (
             "select f.id, f.task_id, t.ordinal, f.first_line, f.body, f.places from ("
             " select c.id, c.task_id, coalesce(c.first_line, 0) as first_line,"
             " string_agg(l.line, E'\\n' order by l.place) as body, array_agg(l.place - 1 order by l.place) as places"
             " from qd.log_chunk as c"
             " cross join lateral unnest(string_to_array(c.body, E'\\n')) with ordinality as l(line, place)"
-            f" where c.id = any (:ids) and {asked.format('c.body')} and {asked.format('l.line')}"
+            " where c.id = any (%(ids)s::bigint[])"
+            f" and {condition.body.format(condition.prepared.format('c.body'))} and {line}"
             " group by c.id) as f left join qd.task as t on t.id = f.task_id"
         )
-        with self.connection() as connection:
-            rows = connection.execute(query, {"ids": list(ids), **values}).all()
-        found = {row.id: (Stored(*row[:5]), list(row.places)) for row in rows}
+        with self.driver() as cursor:
+            rows = cursor.execute(query.encode(), {"ids": list(ids), **condition.values}).fetchall()
+        found = {row[0]: (Stored(*row[:5]), list(row[5])) for row in rows}
         return [found[number] for number in ids if number in found]
+
+    def places(self, ids: Sequence[int], condition: Condition) -> list[tuple[int, bytes]]:
+        """Of some chunks, those with lines that a condition lets through, and the places of these, an int2 each."""
+        query = (
+            "select c.id, string_agg(int2send((l.place - 1)::smallint), '') from ("
+            f" select b.id, {condition.prepared.format('b.body')} as body from qd.log_chunk as b"
+            " where b.id = any (%(ids)s::bigint[]) offset 0) as c"  # prepared once
+            " cross join lateral unnest(string_to_array(c.body, E'\\n')) with ordinality as l(line, place)"
+            f" where {condition.body.format('c.body')} and {condition.line.format(_TEXT)}"
+            " group by c.id"
+        )
+        with self.driver() as cursor:
+            return list(cursor.execute(query.encode(), {"ids": list(ids), **condition.values}).fetchall())
 
     def whole(self, ids: Sequence[int]) -> list[tuple[Stored, list[int]]]:
         """All lines of some chunks, with their places."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from quarterdeck.ansi import plain
 from quarterdeck.chunks import SETTLE, Chunks, Stored, in_order
-from quarterdeck.errors import Invalid
 from quarterdeck.export import replaced
+from quarterdeck.finding import Finding, Wanted
 from quarterdeck.job import Level, LogLine, Stream
 from quarterdeck.lines import (
     CHUNK_LINES,
@@ -33,6 +33,7 @@ from quarterdeck.lines import (
     into_chunks,
     micros_of,
     split_text,
+    time_of,
 )
 from quarterdeck.outline import LEVELS, Cursor
 
@@ -41,8 +42,11 @@ __all__ = [
     "LINE_BYTES",
     "Chunk",
     "Cursor",
+    "Finding",
+    "Growth",
     "Line",
     "Log",
+    "Saved",
     "Searched",
     "Tail",
     "decode_chunk",
@@ -51,8 +55,6 @@ __all__ = [
     "line_text",
     "split_text",
 ]
-
-_SEVERITY = {Level.DEBUG: 0, Level.INFO: 1, Level.WARNING: 2, Level.ERROR: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +65,22 @@ class Searched:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """Which lines: of the task of this ordinal, of this level or a worse one, with this text."""
+class Saved(NamedTuple):
+    """How far a file is: lines written, and the share (0 to 1) of the log looked at."""
 
-    task: int | None = None
-    level: Level | None = None
-    text: str = ""
-    case: bool = False
+    lines: int
+    share: float
 
-    @property
-    def severity(self) -> int:
-        return 0 if self.level is None else _SEVERITY[self.level]
 
-    def finder(self) -> Callable[[str], object] | None:
-        if not self.text:
-            return None
-        if self.case:
-            wanted = self.text
-            return lambda text: wanted in text
-        # upper and lower case of ASCII are those letters and no others, here and in `condition`
-        flags = re.IGNORECASE | (re.ASCII if self.text.isascii() else re.NOFLAG)
-        return re.compile(re.escape(self.text), flags).search
+class Growth(NamedTuple):
+    """What of a log there is: how many lines, how many of the first ones are as they were, and up to where it is known.
 
-    def condition(self) -> tuple[str, dict[str, Any]]:
-        """What the server asks of a text `{0}`, a body or a line of it, that may be wanted."""
-        if self.case:
-            return "strpos({0}, :text) > 0", {"text": self.text}
-        if self.text.isascii():  # lower case by the rules of C is a tenth of the work, but knows ASCII only
-            return 'strpos(lower({0} collate "C"), :text) > 0', {"text": self.text.lower()}
-        return "{0} ilike :text escape '!'", {"text": "%" + re.sub(r"([!%_])", r"!\1", self.text) + "%"}
+    The first `same` lines stand where they stood when the growth given to `Log.growth` was told.
+    """
+
+    total: int
+    same: int
+    known: int
 
 
 class Log:
@@ -113,13 +101,13 @@ class Log:
 
     def count(self, *, task: int | None = None, level: Level | None = None) -> int:
         """How many lines there are."""
-        return self._chunks.outline(task, _Wanted(task, level).severity).total
+        return self._chunks.outline(task, Wanted(task, level).severity).total
 
     def page(
         self, position: int, n: int = 200, *, task: int | None = None, level: Level | None = None
     ) -> list[LogLine]:
         """The lines from a position on, `n` at most: fewer, or none, only at the end."""
-        outline = self._chunks.outline(task, _Wanted(task, level).severity)
+        outline = self._chunks.outline(task, Wanted(task, level).severity)
         first, last = max(position, 0), min(position + n, outline.total) - 1
         if last < first:
             return []
@@ -136,7 +124,7 @@ class Log:
         return self._place(Cursor(micros_of(moment), -1, -1), task, level)[0]
 
     def _place(self, cursor: Cursor, task: int | None, level: Level | None) -> tuple[int, bool]:
-        outline = self._chunks.outline(task, _Wanted(task, level).severity)
+        outline = self._chunks.outline(task, Wanted(task, level).severity)
         rows, before = outline.at(cursor.micros)
         if not len(rows):
             return before, False
@@ -175,6 +163,25 @@ class Log:
         """The `n` lines from a time on."""
         return self.after(Cursor(micros_of(moment), -1, -1), n, task=task, level=level)
 
+    def growth(self, since: Growth | None = None, *, task: int | None = None, level: Level | None = None) -> Growth:
+        """How many lines there are now, and which of them stand where they stood at an earlier call, as narrowed."""
+        outline, known, low = self._chunks.grown(since.known if since else 0, task, Wanted(task, level).severity)
+        total = outline.total
+        if since is None:
+            return Growth(total, 0, known)
+        if low is None or total == since.total:  # lines are only ever added
+            return Growth(total, total, known)
+        return Growth(total, min(self._place(Cursor(low, -1, -1), task, level)[0], since.total), known)
+
+    def span(self) -> tuple[dt.datetime, dt.datetime] | None:
+        """The times of the first and the last line of all; None if there is none."""
+        chunks = self._chunks.outline().chunks
+        return (time_of(int(chunks.low.min())), time_of(int(chunks.high.max()))) if len(chunks.id) else None
+
+    def exists(self) -> bool:
+        """Whether the job is (still) there, for the signed-in person."""
+        return self._chunks.exists()
+
     def first_error(self, *, task: int | None = None) -> LogLine | None:
         """The first line of level error over all tasks, or one task."""
         return next(iter(self.page(0, 1, task=task, level=Level.ERROR)), None)
@@ -187,14 +194,17 @@ class Log:
         task: int | None = None,
         level: Level | None = None,
         case: bool = False,
+        regular: bool = False,
         after: Cursor | None = None,
         before: Cursor | None = None,
     ) -> list[LogLine]:
         """The first `n` lines that contain a text, over the whole log (after a place: the next ones).
 
         With `before`, the last `n` such lines before that place. Upper and lower case are the same unless `case`.
+        `regular`: the text is a regular expression as PostgreSQL has them.
         """
-        return list(islice(self.hits(text, task=task, level=level, case=case, after=after, before=before), n))
+        found = self.hits(text, task=task, level=level, case=case, regular=regular, after=after, before=before)
+        return list(islice(found, n))
 
     def hits(
         self,
@@ -203,15 +213,18 @@ class Log:
         task: int | None = None,
         level: Level | None = None,
         case: bool = False,
+        regular: bool = False,
         after: Cursor | None = None,
         before: Cursor | None = None,
     ) -> Iterator[LogLine]:
         """The same one by one, as they are found, so that the first one is there early; with `before`, backward.
 
         Raises:
-            Invalid: there is no text to search for.
+            Invalid: there is no text to search for, or it is no regular expression.
         """
-        for part in self.searching(text, task=task, level=level, case=case, after=after, before=before):
+        for part in self.searching(
+            text, task=task, level=level, case=case, regular=regular, after=after, before=before
+        ):
             yield from part.lines
 
     def searching(
@@ -221,6 +234,7 @@ class Log:
         task: int | None = None,
         level: Level | None = None,
         case: bool = False,
+        regular: bool = False,
         after: Cursor | None = None,
         before: Cursor | None = None,
     ) -> Iterator[Searched]:
@@ -229,42 +243,81 @@ class Log:
         `before` and `after` may both be given to search between them, forward. Ends at once when closed.
 
         Raises:
-            Invalid: there is no text to search for.
+            Invalid: there is no text to search for, or it is no regular expression.
         """
-        if not text:
-            raise Invalid("give a text to search the log for", field="text")
-        if "\n" in text or "\0" in text:
+        wanted = Wanted(task, level, text, case, regular)
+        if not wanted.possible:
             return iter(())
         backward = before is not None and after is None
-        return self._scan(_Wanted(task, level, text, case), after, before, backward=backward)
+        return self._scan(wanted, after, before, backward=backward)
+
+    def finding(
+        self,
+        text: str,
+        *,
+        task: int | None = None,
+        level: Level | None = None,
+        case: bool = False,
+        regular: bool = False,
+    ) -> Finding:
+        """All places of a text, counted and in order, without the lines: see `Finding`."""
+        return Finding(self._chunks, Wanted(task, level, text, case, regular))
 
     def lines(self, *, task: int | None = None, level: Level | None = None) -> Iterator[LogLine]:
         """All lines in order, fetched as they are taken."""
-        for part in self._scan(_Wanted(task, level), None, None, backward=False):
+        for part in self._scan(Wanted(task, level), None, None, backward=False):
             yield from part.lines
 
     def tail(self, *, task: int | None = None, level: Level | None = None) -> Tail:
         """Follow the log from now on: see `Tail`."""
         return Tail(self._chunks, self.job_id, task, level)
 
-    def save(self, path: str | Path, *, task: int | None = None, level: Level | None = None) -> int:
-        """Write the log (all of it, or as narrowed) to a text file, as `line_text` writes each line; how many lines.
+    def save(
+        self,
+        path: str | Path,
+        *,
+        task: int | None = None,
+        level: Level | None = None,
+        text: str = "",
+        case: bool = False,
+        regular: bool = False,
+    ) -> int:
+        """Write the log to a text file: all of it, or as narrowed, or only the lines with a text; how many lines.
 
-        The file appears whole or not at all.
+        Each line is written as `line_text` does, without terminals' escape sequences. The file appears whole or not at
+        all.
 
         Raises:
-            Invalid: the file can't be written.
+            Invalid: the file can't be written, or the text is no regular expression.
         """
         count = 0
-        with replaced(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-            for line in self.lines(task=task, level=level):
-                file.write(line_text(line))
-                file.write("\n")
-                count += 1
+        for saved in self.saving(path, task=task, level=level, text=text, case=case, regular=regular):
+            count = saved.lines
         return count
 
+    def saving(
+        self,
+        path: str | Path,
+        *,
+        task: int | None = None,
+        level: Level | None = None,
+        text: str = "",
+        case: bool = False,
+        regular: bool = False,
+    ) -> Iterator[Saved]:
+        """The same in parts, with how far it is; the file is there after the last one. Leaves nothing when closed."""
+        wanted = Wanted(task, level, text, case, regular)
+        count = 0
+        with replaced(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+            if text and not wanted.possible:
+                return
+            for found in self._scan(wanted, None, None, backward=False):
+                file.write("".join([f"{line_text(line, raw=False)}\n" for line in found.lines]))
+                count += len(found.lines)
+                yield Saved(count, found.share)
+
     def _scan(
-        self, wanted: _Wanted, after: Cursor | None, before: Cursor | None, *, backward: bool
+        self, wanted: Wanted, after: Cursor | None, before: Cursor | None, *, backward: bool
     ) -> Iterator[Searched]:
         """The wanted lines between two places in order, one way or the other.
 
@@ -308,7 +361,7 @@ class Tail:
     def __init__(self, chunks: Chunks, job_id: int, task: int | None, level: Level | None) -> None:
         self._chunks = chunks
         self._job = job_id
-        self._wanted = _Wanted(task, level)
+        self._wanted = Wanted(task, level)
         self._known: set[int] = set()
         self._floor = 0
         self._marks: list[tuple[float, int]] = []
@@ -345,20 +398,22 @@ class Tail:
         return new
 
 
-def line_text(line: LogLine, *, task: bool = True) -> str:
-    """A line as a file or a terminal shows it: time (UTC), task, stream, level, text."""
+def line_text(line: LogLine, *, task: bool = True, raw: bool = True) -> str:
+    """A line as a file or a terminal shows it: time (UTC), task, stream, level, text.
+
+    Without `raw`, terminals' escape sequences are left out of the text.
+    """
     at = line.time.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     who = "" if not task else f"[{'job' if line.ordinal is None else f'task {line.ordinal}'}] "
     mark = f"{line.level.value.upper():7} " if line.level is not Level.INFO else ""
     name = "" if line.stream in (Stream.STDOUT, Stream.LOGGING) else f"{line.stream.value}: "
-    return f"{at} {who}{mark}{name}{line.text}"
+    return f"{at} {who}{mark}{name}{line.text if raw else plain(line.text)}"
 
 
 def _picker(
-    wanted: _Wanted, after: Cursor | None, before: Cursor | None
+    wanted: Wanted, after: Cursor | None, before: Cursor | None
 ) -> Callable[[Stored, list[int]], Iterator[tuple[Cursor, str]]]:
     """What picks the wanted lines, with their cursors, out of lines of a chunk and their places in it."""
-    finder = wanted.finder()
     letters = LEVELS[wanted.severity :]
     everything = len(letters) == len(LEVELS)
 
@@ -366,8 +421,6 @@ def _picker(
         for offset, text in zip(places, chunk.body.split("\n"), strict=True):
             tab = text.find("\t")
             if not everything and text[tab + 2 : tab + 3] not in letters:
-                continue
-            if finder is not None and not finder(text[tab + 4 :]):
                 continue
             key = Cursor(int(text[:tab]), chunk.id, offset)
             if (after is not None and key <= after) or (before is not None and key >= before):

@@ -1,24 +1,18 @@
-"""A job's log: all tasks in one, in order of time, followed live, searched as a whole, saved."""
+"""A job's log: all tasks in one, in order of time, followed live, searched as a whole, copied, saved."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QColor, QFontMetrics, QKeySequence, QPainter, QShortcut
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QApplication,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
+    QMenu,
     QPushButton,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QTableView,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -26,69 +20,20 @@ from PySide6.QtWidgets import (
 
 from desktop import resources
 from desktop.bridge import Bridge
-from desktop.models.log import LogModel
-from desktop.models.rows import ROW
+from desktop.models.log import LogModel, Narrowed
+from desktop.models.log_search import LogSearch
+from desktop.models.log_text import times
 from desktop.settings import Settings
-from desktop.theme import LOG_ROW_HEIGHT, current, level_color, monospaced, rule, styled, theme
+from desktop.theme import current, rule, styled, theme
+from desktop.views.log_bar import SearchBar, TaskChoice
+from desktop.views.log_commands import LogCommands
+from desktop.views.log_lines import LogLines
 from quarterdeck.client import Client
-from quarterdeck.job import Job, Level, LogLine, Stream, Task
+from quarterdeck.errors import QuarterdeckError
+from quarterdeck.job import Job, Level, Task
+from quarterdeck.logs import Cursor
 
 __all__ = ["LogView", "LogWindow"]
-
-_MARGIN = 14
-Index = QModelIndex | QPersistentModelIndex
-
-
-class _Lines(QStyledItemDelegate):
-    """Paints time, task and text of a line, coloured by its level."""
-
-    def __init__(self, view: QTableView, model: LogModel) -> None:
-        super().__init__(view)
-        self._model = model
-        self._view = view
-        self._font = monospaced(12)
-        self._advance = QFontMetrics(self._font).horizontalAdvance("0")
-
-    def text_left(self) -> int:
-        return _MARGIN + self._advance * (14 + (self._model.task_width + 2 if self._model.task_width else 0))
-
-    def width(self, characters: int) -> int:
-        return self.text_left() + self._advance * (characters + 2)
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return QSize(100, LOG_ROW_HEIGHT)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        line = index.data(ROW)
-        if not isinstance(line, LogLine):
-            return
-        t = current()
-        rect: QRect = option.rect
-        selected = self._view.selectionModel().isRowSelected(index.row(), QModelIndex())
-        if selected:
-            painter.fillRect(rect, QColor(t.selected))
-        elif line.level is Level.ERROR:
-            painter.fillRect(rect, QColor(t.bad_back))
-        painter.setFont(self._font)
-        middle = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
-        left = rect.left() + _MARGIN
-        painter.setPen(QColor(t.faint))
-        painter.drawText(QRect(left, rect.top(), 200, rect.height()), middle, self._model.time_words(line))
-        left += self._advance * 14
-        if self._model.task_width:
-            painter.setPen(QColor(t.link if line.task_id is not None else t.faint))
-            painter.drawText(QRect(left, rect.top(), 400, rect.height()), middle, self._model.task_words(line))
-        quiet = line.stream is Stream.EXECUTION and line.level is Level.INFO
-        painter.setPen(QColor(t.muted if quiet else level_color(line.level)))
-        left = rect.left() + self.text_left()
-        found = self._model.searched
-        if found and (at := line.text.lower().find(found.lower())) >= 0:
-            mark = QRect(left + at * self._advance, rect.top() + 2, len(found) * self._advance, rect.height() - 4)
-            painter.fillRect(mark, QColor(t.warn_back))
-        text = line.text if len(line.text) < 4000 else line.text[:4000] + " …"
-        painter.drawText(
-            QRect(left, rect.top(), max(10, rect.right() - left), rect.height()), middle, text.replace("\t", "    ")
-        )
 
 
 class LogView(QWidget):
@@ -105,231 +50,223 @@ class LogView(QWidget):
     def __init__(self, job: Job, client: Client, bridge: Bridge, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bridge = bridge
-        self._job = job
-        self._patching = False
+        self._word = ""
+        self._ways: dict[str, QAction] = {}
+        self._total: int | None = None
+        self._place: tuple[int, Cursor] | None = None
         self.model = LogModel(job, client, bridge, self)
-        self.view = QTableView()
-        self.view.setModel(self.model)
-        self._lines = _Lines(self.view, self.model)
-        self.view.setItemDelegate(self._lines)
-        self.search = QLineEdit(placeholderText="Search the whole log…", clearButtonEnabled=True)
-        self.search.setAccessibleName("Search the log")
-        self.task = styled(QComboBox(), called="Task")
+        self.hits = LogSearch(self.model, bridge, self)
+        self.lines = LogLines(self.model, self.hits)
+        self.bar = SearchBar(self.hits)
+        self.commands = LogCommands(self.lines, self.bar, self.hits, bridge, self)
+        self.task = TaskChoice()
         self.level = styled(QComboBox(), called="Level")
         self.follow = styled(QPushButton("Follow"), tip="Keep the newest line in view (End)")
         self.error = styled(QPushButton("First Error"), tip="Go to the first error of all tasks (F8)")
-        self.save = styled(QPushButton("Save…"), tip="Save the whole log to a file (Ctrl+S)")
-        self.up = styled(QToolButton(), tip="Find the previous one (Shift+F3)", called="Find previous")
-        self.down = styled(QToolButton(), tip="Find the next one (F3)", called="Find next")
+        self.save = styled(QPushButton("Save…"), tip="Save the log, as it is narrowed, to a file (Ctrl+S)")
+        self.more = styled(QToolButton(), tip="More", called="More")
         self.words = styled(QLabel(textFormat=Qt.TextFormat.PlainText), name="small")
+        self.menu = QMenu(self)
         self.follow.setCheckable(True)
         self.follow.setChecked(True)
-        self._dress_view()
         self._lay_out()
+        self._fill_menu()
         self._connect()
         theme.changed.connect(self._dress)
         self._dress()
         self._timer = QTimer(self, interval=self.POLL)
         self._timer.timeout.connect(self._poll)
         self._timer.start()
-        self.model.open()
+        self.model.poll()
 
-    def _dress_view(self) -> None:
-        view = self.view
-        view.setAccessibleName("Log lines")
-        view.setShowGrid(False)
-        view.setWordWrap(False)
-        view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        view.horizontalHeader().hide()
-        view.horizontalHeader().setMinimumSectionSize(20)
-        view.verticalHeader().hide()
-        view.verticalHeader().setMinimumSectionSize(LOG_ROW_HEIGHT)
-        view.verticalHeader().setDefaultSectionSize(LOG_ROW_HEIGHT)
+    # --- how it is made -----------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        self.search.setMinimumWidth(220)
         self.level.addItem("All levels", None)
         for level in (Level.INFO, Level.WARNING, Level.ERROR):
             self.level.addItem(f"{level.value.capitalize()} and above" if level is not Level.ERROR else "Errors", level)
-        self.task.addItem("All tasks", None)
-        self.task.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.words.setAccessibleName("State of the log")
         bar = QHBoxLayout()
         bar.setContentsMargins(14, 10, 14, 10)
         bar.setSpacing(8)
-        bar.addWidget(self.search)
-        bar.addWidget(self.up)
-        bar.addWidget(self.down)
+        bar.addWidget(self.bar, 1)
         bar.addWidget(self.task)
         bar.addWidget(self.level)
-        bar.addStretch()
+        bar.addStretch(1)
         bar.addWidget(self.words)
-        bar.addWidget(self.error)
-        bar.addWidget(self.follow)
-        bar.addWidget(self.save)
+        for button in (self.error, self.follow, self.save, self.more):
+            bar.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(bar)
         layout.addWidget(rule())
-        layout.addWidget(self.view, 1)
+        layout.addWidget(self.lines, 1)
+
+    def _fill_menu(self) -> None:
+        do = self.commands
+        self._act("Copy Lines", "Ctrl+C", do.copy)
+        self._act("Choose All Lines", "Ctrl+A", do.choose_all)
+        self._act("Show the Whole Line…", "Ctrl+Return", lambda: do.show_whole(self.lines.chosen.current))
+        self.menu.addSeparator()
+        self._act("Go To…", "Ctrl+G", do.ask_place)
+        self._act("First Error", "F8", self.first_error)
+        self._act("Find Next", "F3", lambda: self.search_on(1))
+        self._act("Find Previous", "Shift+F3", lambda: self.search_on(-1))
+        self.menu.addSeparator()
+        ways = QActionGroup(self)
+        for title, way in (("Time of Day", "clock"), ("Time since the Start", "since")):
+            action = self._ways[way] = QAction(title, ways, checkable=True)
+            action.triggered.connect(lambda _=False, way=way: times.choose(way))
+            self.menu.addAction(action)
+        self._show_way()
+        times.changed.connect(self._show_way)
+        self.menu.addSeparator()
+        self._act("Save…", "Ctrl+S", do.ask_file)
+        self._act("Save Lines That Match…", "Ctrl+Shift+S", lambda: do.ask_file(matching=True))
+        self.more.setMenu(self.menu)
+        self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+
+    def _show_way(self) -> None:
+        self._ways[times.way].setChecked(True)
+
+    def _act(self, title: str, key: str, act: Callable[[], Any]) -> None:
+        action = QAction(title, self)
+        action.setShortcut(QKeySequence(key))
+        action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        action.triggered.connect(lambda: act())
+        self.addAction(action)
+        self.menu.addAction(action)
 
     def _connect(self) -> None:
-        self.search.returnPressed.connect(lambda: self.search_on(1))
-        self.search.textChanged.connect(self._typed)
-        self.down.clicked.connect(lambda: self.search_on(1))
-        self.up.clicked.connect(lambda: self.search_on(-1))
+        self.bar.asked.connect(self.search_on)
         self.task.activated.connect(self._narrow)
         self.level.activated.connect(self._narrow)
         self.error.clicked.connect(self.first_error)
-        self.follow.toggled.connect(self._followed)
-        self.save.clicked.connect(self._ask_file)
-        self.model.patching.connect(self._before_patch)
-        self.model.patched.connect(self._after_patch)
-        self.view.verticalScrollBar().valueChanged.connect(self._scrolled)
-        keys = {
-            "F3": lambda: self.search_on(1),
-            "Shift+F3": lambda: self.search_on(-1),
-            "F8": self.first_error,
-            "Ctrl+F": self.search.setFocus,
-            "Ctrl+S": self._ask_file,
-            "Ctrl+C": self.copy,
-        }
-        for key, act in keys.items():
-            shortcut = QShortcut(QKeySequence(key), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        self.follow.toggled.connect(self.lines.follow)
+        self.save.clicked.connect(self.commands.save_or_cancel)
+        self.model.changed.connect(self._changed)
+        self.model.moved.connect(self._moved)
+        self.lines.turned.connect(self.follow.setChecked)
+        self.lines.asked.connect(self.commands.show_whole)
+        self.commands.worded.connect(self._word_of)
+        self.commands.saved.connect(self.said)
+        self.lines.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.lines.customContextMenuRequested.connect(self._show_menu)
+        for key, act in {"Ctrl+F": self._to_search, "Esc": self._escape}.items():
+            # Esc is the window's own where there is nothing to leave here
+            where = self.bar if key == "Esc" else self
+            shortcut = QShortcut(QKeySequence(key), where, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)
-        end = QShortcut(QKeySequence("End"), self.view, context=Qt.ShortcutContext.WidgetShortcut)
-        end.activated.connect(lambda: self.follow.setChecked(True))
+
+    def _show_menu(self, point: QPoint) -> None:
+        self.menu.popup(self.lines.viewport().mapToGlobal(point))
+
+    def _to_search(self) -> None:
+        self.bar.field.setFocus()
+        self.bar.field.selectAll()
+
+    def _escape(self) -> None:
+        """Out of the search: first the count stops, then the text goes, then the lines have the keys."""
+        if self.hits.running:
+            self.hits.stop()
+        elif self.bar.field.text():
+            self.bar.field.clear()
+        else:
+            self.lines.setFocus()
+
+    # --- what there is ------------------------------------------------------------------------------------------------
 
     def change(self, job: Job, tasks: Sequence[Task]) -> None:
         """The job and its tasks as they are now."""
-        self._job = job
         self.model.know(job, tasks)
-        if self.task.count() - 1 != len(tasks):
-            chosen = self.task.currentData()
-            self.task.clear()
-            self.task.addItem("All tasks", None)
-            for task in tasks:
-                self.task.addItem(task.name, task.ordinal)
-            self.task.setCurrentIndex(max(0, self.task.findData(chosen)))
+        self.task.know(tasks)
         self.task.setVisible(len(tasks) > 1)
-
-    def copy(self) -> None:
-        """The chosen lines, else all that are loaded, to the clipboard."""
-        rows = sorted(index.row() for index in self.view.selectionModel().selectedRows())
-        lines = [line for row in rows if (line := self.model.row(row)) is not None]
-        if lines:
-            QApplication.clipboard().setText("\n".join(self.model.full_words(line) for line in lines))
-
-    def search_on(self, step: int) -> None:
-        """Go to the next (1) or previous (-1) line that holds the searched text, in the whole log."""
-        if self.search.text():
-            self.follow.setChecked(False)
-            self._bridge.latest(self, "find", self._find(self.search.text(), step))
-
-    def first_error(self) -> None:
-        """Go to the first error over all tasks."""
-        self.follow.setChecked(False)
-        self._bridge.latest(self, "find", self._first_error())
-
-    async def _find(self, text: str, step: int) -> None:
-        self.words.setText("searching…")
-        rows = self.view.selectionModel().selectedRows()
-        row = rows[0].row() if rows else -1 if step > 0 else self.model.rowCount()
-        place = await self.model.look_for(text, row, step)
-        self._go(place, f"“{text}” does not occur.")
-
-    async def _first_error(self) -> None:
-        self.level.setCurrentIndex(0)
-        place = await self.model.first_error()
-        self._go(place, "There is no error in this log.")
-
-    def _go(self, row: int | None, otherwise: str) -> None:
-        if row is None:
-            self.words.setText(otherwise)
-            return
-        self.view.selectRow(row)
-        self.view.scrollTo(self.model.index(row, 0), QAbstractItemView.ScrollHint.PositionAtCenter)
-        self._say()
-
-    def _typed(self, text: str) -> None:
-        self.model.searched = text
-        self.view.viewport().update()
-
-    def _narrow(self) -> None:
-        self.model.narrow(self.task.currentData(), self.level.currentData())
 
     def _poll(self) -> None:
         if self.isVisible():
             self.model.poll()
 
-    def _followed(self, on: bool) -> None:
-        if on:
-            if not self.model.at_end:
-                self.model.open()
-            self.view.scrollToBottom()
+    def _changed(self) -> None:
+        if self.model.total != self._total:
+            if self._total is not None and self.model.total is not None:
+                self._word = ""
+                self.hits.grown()
+            self._total = self.model.total
+        self._say()
 
-    def _scrolled(self, value: int) -> None:
-        bar = self.view.verticalScrollBar()
-        if self._patching:
-            return
-        if value < bar.maximum() - LOG_ROW_HEIGHT and self.follow.isChecked():
-            self.follow.setChecked(False)
-        if value < 40 * LOG_ROW_HEIGHT:
-            self.model.earlier()
-        elif value > bar.maximum() - 40 * LOG_ROW_HEIGHT:
-            self.model.later()
+    def _moved(self, moves: dict[int, int]) -> None:
+        if self._place is not None:
+            self._place = (moves.get(self._place[0], self._place[0]), self._place[1])
 
-    def _before_patch(self) -> None:
-        self._patching = True
-
-    def _after_patch(self) -> None:
-        if self.follow.isChecked():
-            self.model.trim()
-        self.view.setColumnWidth(0, max(self.view.viewport().width(), self._lines.width(min(4000, self.model.longest))))
-        self.view.updateGeometries()
-        if self.model.moved_by:
-            bar = self.view.verticalScrollBar()
-            bar.setValue(bar.value() + self.model.moved_by * LOG_ROW_HEIGHT)
-            self.model.moved_by = 0
-        if self.follow.isChecked():
-            self.view.scrollToBottom()
-        self._patching = False
+    def _word_of(self, word: str) -> None:
+        """A word about what was just done stands at the right until something comes."""
+        self._word = word
         self._say()
 
     def _say(self) -> None:
         total = self.model.total
-        self.words.setText("" if total is None else "1 line" if total == 1 else f"{total:,} lines")
+        lines = "" if total is None else "1 line" if total == 1 else f"{total:,} lines"
+        state = "deleted" if self.model.gone else "not connected" if self.model.trouble else lines
+        self.words.setText(self._word or state)
+        self.words.setToolTip(self.model.empty_words() or self.model.trouble)
+        self.save.setText("Cancel" if self.commands.saving else "Save…")
 
-    def _ask_file(self) -> None:
-        dialog = QFileDialog(self.window(), "Save Log")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilters(["Log (*.log)", "Text (*.txt)", "All files (*)"])
-        dialog.setDefaultSuffix("log")
-        dialog.selectFile(f"job-{self._job.id}.log")
-        dialog.fileSelected.connect(lambda name: self._bridge.start(self, self.save_to(Path(name))))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+    # --- what is done -------------------------------------------------------------------------------------------------
 
-    async def save_to(self, path: Path) -> None:
-        """Write the whole log (as it is narrowed) to a file."""
-        self.save.setEnabled(False)
-        try:
-            await self.model.save(path)
-            self.words.setText(f"saved as {path.name}")
-            self.said.emit(f"The log of job {self._job.id} is saved as {path.name}.")
-        finally:
-            self.save.setEnabled(True)
+    def search_on(self, step: int) -> None:
+        """Go to the next (1) or previous (-1) line that holds the searched text, in the whole log."""
+        if self.bar.field.text():
+            self.follow.setChecked(False)
+            self._bridge.latest(self, "go", self._find(step))
+
+    def first_error(self) -> None:
+        """Go to the first error over all tasks."""
+        self.follow.setChecked(False)
+        self._bridge.latest(self, "go", self._first_error())
+
+    async def _find(self, step: int) -> None:
+        self.bar.take()
+        here = self._place[1] if self._place is not None and self._place[0] == self.lines.chosen.current else None
+        if here is None and (line := self.lines.current_line) is not None:
+            here = Cursor.of(line)
+        self.bar.place = found = await self.hits.step(here, step)
+        if found is not None:
+            position = await self.model.position(found)
+            self._place = (position, found)
+            self.lines.go(position)
+        self.bar.say()
+        if found is None and not self.hits.trouble:
+            self.bar.words.setText("no hit")
+
+    async def _first_error(self) -> None:
+        log = await self.model.log()
+        line = await self._bridge.call(log.first_error)
+        if line is None:
+            self._word_of("There is no error in this log.")
+            return
+        if self.model.narrowed.task not in (None, line.ordinal):
+            self.task.choose(None)
+            self._narrow(near=Cursor.of(line))
+            return
+        self.lines.go(await self.model.position(Cursor.of(line)))
+
+    def _narrow(self, _: int = 0, *, near: Cursor | None = None) -> None:
+        """Show what is chosen above, from the same place on."""
+        if near is None and not self.follow.isChecked():
+            top = self.model.line(self.lines.top)
+            line = self.lines.current_line or (None if top is None else top.line)
+            near = None if line is None else Cursor.of(line)
+        self._place = None
+        self.model.narrow(Narrowed(self.task.ordinal, self.level.currentData()), near)
+        self.bar.take()
 
     def _dress(self) -> None:
         t = current()
-        self.up.setIcon(resources.icon("chevron-up", t.muted))
-        self.down.setIcon(resources.icon("chevron-down", t.muted))
         self.error.setIcon(resources.icon("alert-circle-outline", t.bad))
         self.follow.setIcon(resources.icon("arrow-collapse-down", t.muted))
         self.save.setIcon(resources.icon("download", t.muted))
+        self.more.setIcon(resources.icon("dots-horizontal", t.muted))
 
 
 class LogWindow(QWidget):
@@ -343,19 +280,38 @@ class LogWindow(QWidget):
         self._settings = settings
         self._client = client
         self._bridge = bridge
+        self._job = job
+        times.remember(settings.text("log/times", times.way), lambda way: settings.set("log/times", way))
         self.log = LogView(job, client, bridge)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.log)
-        self.resize(1040, 640)
+        self.resize(1160, 680)
         if (state := settings.state("log/geometry")) is not None:
             self.restoreGeometry(state)
         close = QShortcut(QKeySequence("Esc"), self)
         close.activated.connect(self.close)
-        bridge.start(self, self._know(job))
+        self._again = QTimer(self, interval=5000)
+        self._again.timeout.connect(self._know)
+        self._again.start()
+        self._know()
+        self.log.lines.setFocus()
 
-    async def _know(self, job: Job) -> None:
-        self.log.change(job, await self._bridge.call(self._client.tasks, job.id))
+    def _know(self) -> None:
+        """Read the job and its tasks: anew from time to time while it is not over."""
+        if not self.log.model.gone:
+            self._bridge.latest(self, "know", self._read())
+
+    async def _read(self) -> None:
+        try:
+            found = await self._bridge.call(self._client.by_ids, [self._job.id])
+            tasks = await self._bridge.call(self._client.tasks, self._job.id)
+        except QuarterdeckError:
+            return  # the log says so
+        job = found[0] if found else self._job
+        self.log.change(job, tasks)
+        if job.ended is not None:
+            self._again.stop()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self._settings.set_state("log/geometry", self.saveGeometry())

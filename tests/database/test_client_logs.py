@@ -17,7 +17,7 @@ from quarterdeck.client import Client
 from quarterdeck.errors import Invalid, NotFound, Refused
 from quarterdeck.job import Level, LogLine, Stream
 from quarterdeck.lines import Chunk, Line, encode_lines, into_chunks, micros_of
-from quarterdeck.logs import Cursor, Log, line_text
+from quarterdeck.logs import Searched, Cursor, Log, line_text
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -354,7 +354,7 @@ def test_save_writes_all_or_nothing(
     assert read.save(path, level=Level.ERROR) == len(path.read_text(encoding="utf-8").splitlines())
     assert all(" ERROR " in line for line in path.read_text(encoding="utf-8").splitlines())
     before = path.read_text(encoding="utf-8")
-    monkeypatch.setattr(Log, "lines", _breaks)
+    monkeypatch.setattr(Log, "_scan", _breaks)
     with pytest.raises(RuntimeError, match="in the middle"):
         read.save(path)
     assert path.read_text(encoding="utf-8") == before
@@ -366,8 +366,8 @@ def test_save_writes_all_or_nothing(
     assert everything
 
 
-def _breaks(*_: object, **__: object) -> Iterator[LogLine]:
-    yield LogLine(
+def _breaks(*_: object, **__: object) -> Iterator[Searched]:
+    line = LogLine(
         task_id=None,
         ordinal=None,
         number=0,
@@ -376,6 +376,7 @@ def _breaks(*_: object, **__: object) -> Iterator[LogLine]:
         level=Level.INFO,
         text="",
     )
+    yield Searched((line,), 0.5)
     raise RuntimeError("in the middle")
 
 
