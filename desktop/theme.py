@@ -161,7 +161,7 @@ CHARTS_LIGHT = ChartTokens(
 )
 
 CHARTS_DARK = ChartTokens(
-    series=("#90bcea", "#e7a357", "#1ba376", "#ac83ee", "#f75d9e", "#3a7fd0", "#ddd394"),
+    series=("#90bcea", "#e7a357", "#15986c", "#ac83ee", "#f75d9e", "#256bb7", "#ddd394"),
     grid="#212a36",
     axis="#3c4959",
     rise="#45c4a4",
