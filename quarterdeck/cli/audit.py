@@ -38,8 +38,8 @@ def audit(
     """Say who did what to which job, account or node, newest first. Admins only.
 
     JSON: a list of id, time (ISO 8601 in UTC), person, action (terminate, delete, delete_results, drop_dataset,
-    create_user, disable_user, enable_user, set_password, create_node, drain_node, resume_node, upgrade_schema), job
-    (null where it concerns none), detail (name, and what else is known).
+    delete_template, create_user, disable_user, enable_user, set_password, create_node, drain_node, resume_node,
+    upgrade_schema), job (null where it concerns none), detail (name, and what else is known).
     """
     from quarterdeck.audit import ACTIONS, Selection
 

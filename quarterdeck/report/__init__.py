@@ -1,7 +1,7 @@
 """Reports: documents that say which tables are drawn how, and their reading into small arrays. No Qt.
 
-    report = read(builtins()["evaluation"], JobTables(client, job), {"period": 5})
-    report.panels["ic"].series[0].y
+report = read(builtins()["evaluation"], JobTables(client, job), {"period": 5})
+report.panels["ic"].series[0].y
 """
 
 from __future__ import annotations

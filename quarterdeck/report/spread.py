@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-import pandas as pd
 import polars as pl
 
 from quarterdeck.errors import Invalid
@@ -247,6 +246,8 @@ def correlation(panel: CorrelationPanel, loaded: Loaded) -> Grid:
         kept = reduce.evenly(rows, MAX_RANKED)
         data = {name: values[kept] for name, values in data.items()}
         note = f"over {MAX_RANKED:,} of {rows:,} rows, at even distances"
+    import pandas as pd  # takes longer to load than a report to read
+
     table = pd.DataFrame(data)
     for name in names:  # what does not vary has no correlation, not one of rounding errors
         if table[name].nunique() < 2:

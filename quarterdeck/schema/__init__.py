@@ -12,10 +12,10 @@ from pathlib import Path
 
 __all__ = ["FUNCTIONS", "REVISION", "REVISIONS", "SCHEMA_VERSION", "sql"]
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest Alembic revision."""
 
-FUNCTIONS = ("notices", "jobs", "logs", "tasks", "tables", "nodes", "records", "accounts")
+FUNCTIONS = ("notices", "jobs", "logs", "tasks", "tables", "templates", "nodes", "records", "accounts")
 """The files of functions/, in the order in which they are applied."""
 
 _FOLDER: Traversable = resources.files(__name__)

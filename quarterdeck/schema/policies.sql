@@ -14,6 +14,7 @@ alter table qd.log_chunk enable row level security;
 alter table qd.dataset enable row level security;
 alter table qd.result_table enable row level security;
 alter table qd.result_block enable row level security;
+alter table qd.template enable row level security;
 alter table qd.node enable row level security;
 alter table qd.audit enable row level security;
 alter table qd.channel enable row level security;
@@ -29,6 +30,7 @@ create policy own on qd.log_chunk for select to qd_user using (creator = (select
 create policy own_or_public on qd.dataset for select to qd_user using (creator = (select session_user::text) or is_public);
 create policy own_or_public on qd.result_table for select to qd_user using (creator = (select session_user::text) or is_public);
 create policy own_or_public on qd.result_block for select to qd_user using (creator = (select session_user::text) or is_public);
+create policy own_or_public on qd.template for select to qd_user using (creator = (select session_user::text) or is_public);
 create policy own_or_public on qd.tombstone for select to qd_user using (creator = (select session_user::text) or was_public);
 create policy everyone on qd.node for select to qd_user, qd_admin using (true);
 create policy own on qd.channel for select to qd_user, qd_admin using (member = (select session_user::text));
@@ -41,6 +43,7 @@ create policy administrators on qd.log_chunk for select to qd_admin using (true)
 create policy administrators on qd.dataset for select to qd_admin using (true);
 create policy administrators on qd.result_table for select to qd_admin using (true);
 create policy administrators on qd.result_block for select to qd_admin using (true);
+create policy administrators on qd.template for select to qd_admin using (true);
 create policy administrators on qd.tombstone for select to qd_admin using (true);
 create policy administrators on qd.audit for select to qd_admin using (true);
 create policy nobody on qd.alembic_version using (false);
@@ -48,7 +51,7 @@ create policy nobody on qd.alembic_version using (false);
 grant usage on schema qd to qd_user, qd_admin, qd_node, qd_accounts;
 grant usage on schema queue to qd_node, qd_owner;
 grant select on qd.job, qd.job_detail, qd.task, qd.attempt, qd.log_chunk, qd.dataset, qd.result_table, qd.result_block,
-  qd.node, qd.channel, qd.tombstone to qd_user, qd_admin;
+  qd.template, qd.node, qd.channel, qd.tombstone to qd_user, qd_admin;
 grant select on qd.audit to qd_admin;
 
 -- The owner of our functions in the queue.
@@ -66,7 +69,7 @@ grant execute on function queue.procrastinate_register_worker_v1, queue.procrast
 
 grant execute on function qd.whoami, qd.schema_version to qd_user, qd_admin, qd_node;
 grant execute on function qd.my_channels, qd.job_actions, qd.submit_job, qd.terminate_job, qd.delete_jobs, qd.delete_results,
-  qd.why_waiting, qd.drop_dataset, qd.list_nodes to qd_user, qd_admin;
+  qd.why_waiting, qd.drop_dataset, qd.save_template, qd.delete_template, qd.list_nodes to qd_user, qd_admin;
 grant execute on function qd.create_user, qd.set_verifier, qd.disable_user, qd.enable_user, qd.list_users, qd.create_node,
   qd.drain_node to qd_admin;
 grant execute on function qd.register_node, qd.node_heartbeat, qd.unregister_node, qd.queue_channels, qd.open_attempts,

@@ -115,10 +115,11 @@ def _words(text: str) -> list[str]:
 
 
 _READ_BY_PEOPLE = _words("""
-    job job_detail task attempt log_chunk dataset result_table result_block node channel tombstone
+    job job_detail task attempt log_chunk dataset result_table result_block template node channel tombstone
 """)
 _CALLED_BY_PEOPLE = _words("""
-    my_channels job_actions submit_job terminate_job delete_jobs delete_results why_waiting drop_dataset list_nodes
+    my_channels job_actions submit_job terminate_job delete_jobs delete_results why_waiting drop_dataset save_template
+    delete_template list_nodes
 """)
 _CALLED_BY_ADMINS = _words("create_user set_verifier disable_user enable_user list_users create_node drain_node")
 _CALLED_BY_NODES = _words("""

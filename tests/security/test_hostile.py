@@ -19,12 +19,20 @@ SECRET = "the_secret_of_alice"
 
 
 class Scene:
-    """alice's private and public job, running, with logs, tables, a private and a public dataset; bob attacks."""
+    """alice's private and public job, running, with logs and tables, and datasets and templates; bob attacks."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.private = self._job(public=False)
         self.public = self._job(public=True)
+        for name, public in ((SECRET, False), ("published", True)):
+            database.sql(
+                "alice",
+                "select qd.save_template(:name, cast(:document as jsonb), :public)",
+                name=name,
+                document=json.dumps({"name": name, "title": name}),
+                public=public,
+            )
         self.bob = database.connect("bob")
 
     def _job(self, *, public: bool) -> int:
@@ -93,9 +101,9 @@ def scene(database: Database) -> Iterator[Scene]:
 
 
 TABLES = {
-    # what bob may see of alice's: her public job's row, her public dataset with its parts
+    # what bob may see of alice's: her public job's row, her public dataset with its parts, her public template
     "job": 1, "job_detail": 0, "task": 0, "attempt": 0, "log_chunk": 0, "dataset": 1, "result_table": 1,
-    "result_block": 1, "tombstone": 0,
+    "result_block": 1, "template": 1, "tombstone": 0,
 }  # fmt: skip
 
 
@@ -174,7 +182,7 @@ def test_function_by_function(scene: Scene) -> None:
     )
     assert {row[0] for row in open_to_bob} == {
         "whoami", "schema_version", "my_channels", "job_actions", "submit_job", "terminate_job", "delete_jobs",
-        "delete_results", "why_waiting", "drop_dataset", "list_nodes",
+        "delete_results", "why_waiting", "drop_dataset", "list_nodes", "save_template", "delete_template",
     }  # fmt: skip
     hidden, shown = scene.private, scene.public
     again = "select qd.submit_job('factor', '{}', '{\"name\": \"x\"}', '[{\"name\": \"t\"}]', '{}', %s)"
@@ -190,6 +198,10 @@ def test_function_by_function(scene: Scene) -> None:
     for name, state in (("private_prices", "QD004"), ("public_prices", "QD001")):
         with pytest.raises(psycopg.Error) as caught:
             scene.attack("select qd.drop_dataset(%s, 'alice')", name)
+        assert caught.value.sqlstate == state
+    for name, state in ((SECRET, "QD004"), ("published", "QD001")):
+        with pytest.raises(psycopg.Error) as caught:
+            scene.attack("select qd.delete_template(%s, 'alice')", name)
         assert caught.value.sqlstate == state
     assert scene.attack("select qd.job_actions(j) from qd.job j") == [([],)]
     # rights come from the session's login, whatever the row says

@@ -1,0 +1,73 @@
+"""Tables at hand for a report, without a database: the parts that a reader asks for are cut as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from quarterdeck.errors import NotFound
+from quarterdeck.report.access import Extract
+from quarterdeck.results import By
+
+
+class Held:
+    """A table in memory, in batches of `size` rows. `asked` keeps what was asked for."""
+
+    paged = True
+
+    def __init__(self, name: str, table: pa.Table, size: int = 1_000) -> None:
+        self.name = f"table '{name}'"
+        self.columns: Mapping[str, pa.DataType] = dict(zip(table.schema.names, table.schema.types, strict=True))
+        self._table = table
+        self._size = size
+        self.asked: list[Extract] = []
+
+    def _cut(self, part: Extract) -> pa.Table:
+        self.asked.append(part)
+        frame = pl.from_arrow(self._table)
+        assert isinstance(frame, pl.DataFrame)
+        keep = pl.repeat(True, frame.height, eager=True)
+        if part.symbols is not None:
+            keep &= frame["symbol"].cast(pl.String).is_in(list(part.symbols)).fill_null(False)
+        if part.start is not None:
+            keep &= (frame["time"] >= part.start).fill_null(False)
+        if part.end is not None:
+            keep &= (frame["time"] <= part.end).fill_null(False)
+        rows = self._table.filter(keep.to_arrow())
+        if part.columns is None:
+            return rows
+        return rows.select([name for name in rows.schema.names if name in part.columns])
+
+    def count(self, part: Extract) -> int:
+        return int(self._cut(part).num_rows)
+
+    def batches(self, part: Extract) -> Iterator[pa.Table]:
+        rows = self._cut(part)
+        for start in range(0, rows.num_rows, self._size):
+            yield rows.slice(start, self._size)
+
+    def page(self, part: Extract, offset: int, limit: int, sort: By | None) -> pa.Table:
+        rows = self._cut(part)
+        if sort is not None:
+            rows = rows.sort_by([(sort.column, "descending" if sort.descending else "ascending")])
+        return rows.slice(offset, limit)
+
+
+class Tables:
+    """A report's access to these tables by name; datasets are those whose names begin with "data"."""
+
+    def __init__(self, **tables: pa.Table) -> None:
+        self.stored = {name: Held(name, table) for name, table in tables.items()}
+
+    def table(self, name: str, *, job: int | None = None, task: int | None = None) -> Held:
+        if name not in self.stored:
+            raise NotFound(f"job 1 has no table '{name}'")
+        return self.stored[name]
+
+    def dataset(self, name: str) -> Held:
+        return self.table(name)
+
+    def refresh(self) -> None:
+        pass
