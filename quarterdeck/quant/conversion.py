@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from quarterdeck.errors import Invalid
 from quarterdeck.quant.delimited import MISSING
-from quarterdeck.quant.source import Block, Fault, Lines, Mask, shortened
+from quarterdeck.quant.source import Block, Fault, Lines, Mask, UnreadError, shortened
 from quarterdeck.quant.time_format import ISO_DATE, ISO_NAIVE, ISO_ZONED, TIME, TimeFormat, Times, localized
 
 __all__ = ["ARROW", "FLOATS", "Column", "Converted", "Kind", "Plan", "convert", "decimal_sign", "kind_of", "t1_names"]
@@ -121,10 +121,6 @@ class _Reading:
     changed: tuple[str, Mask] | None = None
 
 
-class _NeedsTextError(Exception):
-    """A quickly read number is out of the ordinary: the block must be read as text to tell."""
-
-
 def t1_names(sources: Sequence[str], given: Mapping[str, str], label: str) -> dict[str, str]:
     """Each source column's name in the table: as given, else market data's name for it, else in snake_case.
 
@@ -221,12 +217,14 @@ def _coded(texts: pa.Array) -> bool:
 
 def convert(block: Block, plan: Plan) -> Converted:
     """Read a block's records as planned. Records that can't be read are left out and told in `faults`."""
-    quick = {c.source: _quick_type(c) for c in plan.columns if c.source is not None}
-    try:
-        table = block.table({name: kind for name, kind in quick.items() if kind is not None}, plan.decimal)
-        return _converted(block, table, plan, quick=True)
-    except (pa.ArrowInvalid, _NeedsTextError):
-        return _converted(block, block.table({}, plan.decimal), plan, quick=False)
+    quick = {c.source: kind for c in plan.columns if c.source is not None and (kind := _quick_type(c)) is not None}
+    while quick:
+        try:
+            return _converted(block, block.table(quick, plan.decimal), plan, quick)
+        except UnreadError as error:  # only a column with something out of the ordinary goes the slow way
+            if quick.pop(error.column, None) is None:
+                quick = {}
+    return _converted(block, block.table({}, plan.decimal), plan, quick)
 
 
 def _quick_type(column: Column) -> pa.DataType | None:
@@ -238,7 +236,7 @@ def _quick_type(column: Column) -> pa.DataType | None:
     return None
 
 
-def _converted(block: Block, table: pa.Table, plan: Plan, *, quick: bool) -> Converted:
+def _converted(block: Block, table: pa.Table, plan: Plan, quick: Mapping[str, pa.DataType]) -> Converted:
     count = table.num_rows
     lines = block.lines
     result = Converted({}, lines, list(block.faults), count + len(block.faults))
@@ -250,7 +248,7 @@ def _converted(block: Block, table: pa.Table, plan: Plan, *, quick: bool) -> Con
             result.columns[column.name] = _constant(column, count)
             continue
         cells = _single(table.column(column.source))
-        reading = _read(cells, column, plan, quick=quick)
+        reading = _read(cells, column, plan, quick=column.source in quick)
         result.columns[column.name] = reading.values
         if reading.bad is not None:
             for record in np.flatnonzero(reading.bad & ~bad).tolist():
@@ -302,7 +300,7 @@ def _read(cells: pa.Array, column: Column, plan: Plan, *, quick: bool) -> _Readi
     if column.kind == "time" and (pa.types.is_string(cells.type) or pa.types.is_dictionary(cells.type)):
         return _times(cells, column, plan)
     if column.kind == "float" and pa.types.is_float64(cells.type):
-        return _floats(cells, recheck=quick)
+        return _floats(cells, column, recheck=quick)
     if pa.types.is_string(cells.type):
         return _from_text(cells, column, plan)
     return _from_typed(cells, column, plan)
@@ -342,7 +340,7 @@ def _timely(times: Times, title: str, plan: Plan) -> _Reading:
     return _Reading(values, ~times.ok, reasons, changed)
 
 
-def _floats(cells: pa.Array, *, recheck: bool) -> _Reading:
+def _floats(cells: pa.Array, column: Column, *, recheck: bool) -> _Reading:
     """Numbers that are floats already. NaN is no value; infinite is an error, what may not be exact is asked of the
     text."""
     raw = cells.fill_null(0.0).to_numpy(zero_copy_only=False) if cells.null_count else cells.to_numpy()
@@ -351,7 +349,7 @@ def _floats(cells: pa.Array, *, recheck: bool) -> _Reading:
     if not big.any():
         return _Reading(cells)
     if recheck:
-        raise _NeedsTextError
+        raise UnreadError(column.source or "")
     gone = np.isnan(raw)
     if gone.any():
         cells = pc.if_else(pa.array(gone), pa.scalar(None, pa.float64()), cells)
@@ -436,9 +434,9 @@ def _from_typed(cells: pa.Array, column: Column, plan: Plan) -> _Reading:
     if column.kind == "text":
         return _Reading(cells.cast(pa.string()))
     if column.kind == "float" and pa.types.is_floating(kind):
-        return _floats(cells.cast(pa.float64()), recheck=False)
+        return _floats(cells.cast(pa.float64()), column, recheck=False)
     if column.kind == "float" and pa.types.is_decimal(kind):
-        return _floats(cells.cast(pa.float64(), safe=False), recheck=False)
+        return _floats(cells.cast(pa.float64(), safe=False), column, recheck=False)
     if column.kind == "float" and pa.types.is_integer(kind):
         values = cells.cast(pa.float64(), safe=False)
         back = pc.equal(values.cast(kind, safe=False), cells).fill_null(True).to_numpy(zero_copy_only=False)

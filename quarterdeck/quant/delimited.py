@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from quarterdeck.errors import Invalid
-from quarterdeck.quant.source import Block, Fault, Lines, Mask, PackedFile, shortened
+from quarterdeck.quant.source import Block, Fault, Lines, Mask, PackedFile, UnreadError, shortened
 
 __all__ = ["MISSING", "DelimitedFile"]
 
@@ -44,6 +44,7 @@ _MARKS = (
 _UNREADABLE = "\udcff"
 _UNREADABLE_BYTES = _UNREADABLE.encode("utf-8", "surrogatepass")
 _LF, _CR, _QUOTE = 10, 13, 34
+_NOT_READ = re.compile(r"In CSV column #(\d+): ")
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -129,10 +130,10 @@ class DelimitedBlock:
         malformed = self.piece.malformed if self.piece.malformed is not None else np.zeros(count, bool)
         quotes = None
         if self._quoted:
-            quotes = buffer == _QUOTE
-            for record in np.flatnonzero(malformed).tolist():
-                # its quotes are no pairs, and must not turn what comes after it inside out
-                quotes[starts[record] : ends[record]] = False
+            quotes = np.flatnonzero(buffer == _QUOTE)
+            if malformed.any():
+                # their quotes are no pairs, and must not turn what comes after them inside out
+                quotes = quotes[~malformed[np.searchsorted(ends, quotes)]]
         outside = _outside(quotes)
         commas = outside(np.flatnonzero(buffer == ord(self.delimiter)))
         fits = False
@@ -167,7 +168,21 @@ class DelimitedBlock:
     def table(self, types: Mapping[str, pa.DataType], decimal: str) -> pa.Table:
         if not len(self.lines):
             return pa.table({name: pa.array([], pa.string()) for name in self.names})
-        table = pyarrow.csv.read_csv(
+        try:
+            table = self._parsed(types, decimal)
+        except pa.ArrowInvalid as error:
+            found = _NOT_READ.match(str(error))
+            place = int(found[1]) if found else len(self.names)
+            raise UnreadError(self.names[place] if place < len(self.names) else "") from error
+        if table.num_rows != len(self.lines):
+            raise Invalid(
+                f"Lines {self.lines[0]} to {self.lines[-1]} were split into {table.num_rows} records instead of "
+                f"{len(self.lines)}: please report this file."
+            )
+        return table
+
+    def _parsed(self, types: Mapping[str, pa.DataType], decimal: str) -> pa.Table:
+        return pyarrow.csv.read_csv(
             pa.BufferReader(pa.py_buffer(self._good)),
             pyarrow.csv.ReadOptions(
                 column_names=list(self.names), block_size=min(len(self._good) + 64, 2**31 - 1), use_threads=False
@@ -185,12 +200,6 @@ class DelimitedBlock:
                 decimal_point=decimal,
             ),
         )
-        if table.num_rows != len(self.lines):
-            raise Invalid(
-                f"Lines {self.lines[0]} to {self.lines[-1]} were split into {table.num_rows} records instead of "
-                f"{len(self.lines)}: please report this file."
-            )
-        return table
 
     def text(self, record: int) -> str:
         return _shown(self.piece.data[self._starts[record] : self._ends[record]])
@@ -400,13 +409,12 @@ class DelimitedFile:
         return _Piece(data[:size], self._line, ends, malformed, at_end=ended and size == len(data)), size
 
 
-def _outside(quotes: Mask | None) -> Callable[[Lines], Lines]:
-    """What chooses, of positions in a text, those that are not within quotes."""
+def _outside(quotes: Lines | None) -> Callable[[Lines], Lines]:
+    """What chooses, of positions in a text, those that are not within quotes; `quotes` are the positions of these."""
     if quotes is None:
         return lambda positions: positions
-    # counts of quotes up to each byte; that they wrap at 256 doesn't matter to odd and even
-    odd = np.add.accumulate(quotes, dtype=np.uint8) & 1
-    return lambda positions: positions[odd[positions] == 0]
+    # an even number of quotes stands before
+    return lambda positions: positions[np.searchsorted(quotes, positions) & 1 == 0]
 
 
 def _quoted_ends(data: bytes, delimiter: str, ended: bool) -> Lines | None:
@@ -415,9 +423,8 @@ def _quoted_ends(data: bytes, delimiter: str, ended: bool) -> Lines | None:
     A carriage return before a line feed is the line's, one elsewhere is found later.
     """
     buffer = np.frombuffer(data, np.uint8)
-    marks = buffer == _QUOTE
-    quotes = np.flatnonzero(marks)
-    ends = _outside(marks)(np.flatnonzero(buffer == _LF))
+    quotes = np.flatnonzero(buffer == _QUOTE)
+    ends = _outside(quotes)(np.flatnonzero(buffer == _LF))
     if ended and (not len(ends) or ends[-1] != len(data) - 1):
         if len(quotes) & 1:
             return None

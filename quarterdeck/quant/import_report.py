@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -236,30 +236,43 @@ class Rejects:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "rejects.arrow"
-        self._held: list[dict[str, object]] = []
+        self._held: tuple[list[Any], ...] = tuple([] for _ in REJECTS)
         self._sink: Any = None
         self._writer: Any = None
 
     def add(self, file: str, fault: Fault) -> None:
-        self._held.append(
-            {
-                "file": file,
-                "line": fault.line,
-                "column": fault.column,
-                "action": fault.action,
-                "reason": fault.reason,
-                "text": fault.text.encode("utf-8", "backslashreplace").decode(),
-            }
-        )
-        if len(self._held) >= _HELD:
+        self.extend([file], [fault.line], fault.column, fault.action, [fault.reason], [fault.text])
+
+    def extend(
+        self,
+        files: Sequence[str],
+        lines: Sequence[int],
+        column: str,
+        action: str,
+        reasons: Sequence[str],
+        texts: Sequence[str],
+    ) -> None:
+        """Add lines of one column and action."""
+        count = len(lines)
+        for held, more in zip(
+            self._held, (files, lines, [column] * count, [action] * count, reasons, texts), strict=True
+        ):
+            held.extend(more)
+        if len(self._held[0]) >= _HELD:
             if self._writer is None:
                 self._sink = pa.OSFile(str(self._path), "wb")
                 self._writer = pa.ipc.new_stream(self._sink, REJECTS)
             self._writer.write_batch(self._batch())
-            self._held = []
+            self._held = tuple([] for _ in REJECTS)
 
     def _batch(self) -> pa.RecordBatch:
-        return pa.RecordBatch.from_pylist(self._held, REJECTS)
+        texts = self._held[-1]
+        try:
+            last = pa.array(texts, pa.string())
+        except (pa.ArrowException, UnicodeError):  # half a surrogate pair, which is no text
+            last = pa.array([text.encode("utf-8", "backslashreplace").decode() for text in texts], pa.string())
+        columns = [pa.array(held, kind.type) for held, kind in zip(self._held[:-1], REJECTS, strict=False)]
+        return pa.record_batch([*columns, last], schema=REJECTS)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All of them, in the order in which they were found."""
@@ -267,7 +280,7 @@ class Rejects:
             self.close()
             with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
                 yield from reader
-        if self._held:
+        if self._held[0]:
             yield self._batch()
 
     def close(self) -> None:

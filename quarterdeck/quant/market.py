@@ -43,7 +43,7 @@ from quarterdeck.quant.conversion import (
 )
 from quarterdeck.quant.delimited import DelimitedFile
 from quarterdeck.quant.import_report import FileReport, ImportReport, Rejects
-from quarterdeck.quant.ordering import Duplicate, Existing, Ordering
+from quarterdeck.quant.ordering import Duplicates, Existing, Ordering
 from quarterdeck.quant.source import Block, Fault, Format, Source, find_files, format_of
 from quarterdeck.quant.tabular import ExcelSheet, ParquetFile, QueryAnswer
 
@@ -54,6 +54,7 @@ Progress = Callable[[int, int], None]
 
 _SAMPLE_ROWS = 100_000
 _LINE_BITS = 40
+_LINE_MASK = (1 << _LINE_BITS) - 1
 _PRICES = ("open", "high", "low", "close", "adj_close", "price", "bid", "ask")
 
 
@@ -186,7 +187,7 @@ class MarketImport:
         if self._ordering is None or self._given:
             raise RuntimeError("batches() is called once, after read()")
         self._given = True
-        yield from self._ordering.batches(self._duplicate, self._kept, self._existing)
+        yield from self._ordering.batches(self._duplicates, self._kept, self._existing)
         self.report.symbols = len(self._ordering.written)
         self.report.first_symbols = self._ordering.written[:20]
         for entry in self.report.files:
@@ -412,17 +413,29 @@ class MarketImport:
         if self._rejects is not None:
             self._rejects.add(report.file, fault)
 
-    def _duplicate(self, twice: Duplicate) -> None:
-        report = self.report.files[twice.origin >> _LINE_BITS]
-        where = "in the table"
-        if twice.first is not None:
-            where = f"in line {twice.first & ((1 << _LINE_BITS) - 1)}"
-            if twice.first >> _LINE_BITS != twice.origin >> _LINE_BITS:
-                where += f" of {self.report.files[twice.first >> _LINE_BITS].file}"
-        line = twice.origin & ((1 << _LINE_BITS) - 1)
-        self._refuse(
-            report, Fault(line, "symbol, time", f"{twice.symbol} at {twice.time} UTC is already {where}", twice.text)
-        )
+    def _duplicates(self, twice: Duplicates) -> None:
+        places = [self._where(*pair) for pair in zip(twice.firsts, twice.origins, strict=True)]
+        reasons = [
+            f"{symbol} at {time} UTC is already {place}"
+            for symbol, time, place in zip(twice.symbols, twice.times, places, strict=True)
+        ]
+        lines = [origin & _LINE_MASK for origin in twice.origins]
+        owners = [origin >> _LINE_BITS for origin in twice.origins]
+        column = "symbol, time"
+        if self._request.on_error == "fail":
+            self._refuse(self.report.files[owners[0]], Fault(lines[0], column, reasons[0], twice.texts[0]))
+        for owner in owners:
+            self.report.files[owner].rows_rejected += 1
+        if self._rejects is not None:
+            files = [self.report.files[owner].file for owner in owners]
+            self._rejects.extend(files, lines, column, "rejected", reasons, twice.texts)
+
+    def _where(self, first: int, origin: int) -> str:
+        if first < 0:
+            return "in the table"
+        if first >> _LINE_BITS == origin >> _LINE_BITS:
+            return f"in line {first & _LINE_MASK}"
+        return f"in line {first & _LINE_MASK} of {self.report.files[first >> _LINE_BITS].file}"
 
     def _kept(self, origins: np.ndarray[tuple[int], np.dtype[np.int64]], first: int, last: int) -> None:
         counts = np.bincount(origins >> _LINE_BITS, minlength=len(self.report.files))

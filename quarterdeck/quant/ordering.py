@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from quarterdeck.errors import Invalid
 from quarterdeck.quant.source import Mask
 from quarterdeck.quant.time_format import TIME
 
-__all__ = ["BATCH_ROWS", "Duplicate", "Existing", "Ordering"]
+__all__ = ["BATCH_ROWS", "Duplicates", "Existing", "Ordering"]
 
 Existing = Callable[[datetime, datetime], Iterable[pa.RecordBatch | pa.Table]]
 """What a table holds already: from the first and last time of a range to batches with at least `symbol` and `time`."""
@@ -35,15 +34,15 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Duplicate:
-    """A row whose symbol and time another has: where it came from, where the first came from (None: the table
-    itself)."""
+class Duplicates:
+    """Rows whose symbol and time another has: where each came from, where the first came from (-1: the table itself),
+    and the row as text."""
 
-    origin: int
-    first: int | None
-    symbol: str
-    time: str
-    text: str
+    origins: list[int]
+    firsts: list[int]
+    symbols: list[str]
+    times: list[str]
+    texts: list[str]
 
 
 @dataclass
@@ -132,14 +131,17 @@ class Ordering:
         self._runs.append(_Run(path, times[::_RUN_BATCH].copy()))
 
     def batches(
-        self, duplicate: Callable[[Duplicate], None], kept: Callable[[Ints, int, int], None], existing: Existing | None
+        self,
+        duplicates: Callable[[Duplicates], None],
+        kept: Callable[[Ints, int, int], None],
+        existing: Existing | None,
     ) -> Iterator[pa.RecordBatch]:
         """All rows once, in order of time and then symbol, in batches of 16,384 to 65,536 rows (the last may be
         smaller).
 
-        Of rows with the same symbol and time the first that arrived is given, the others go to `duplicate`, as do those
-        that `existing` has. `kept` is told, for each range, the origins of the rows that are given and its first and
-        last time in microseconds.
+        Of rows with the same symbol and time the first that arrived is given, the others go to `duplicates`, as do
+        those that `existing` has. `kept` is told, for each range, the origins of the rows that are given and its first
+        and last time in microseconds.
         """
         names = np.array(list(self.symbols), object)
         ranks = np.empty(len(names), np.int64)
@@ -147,7 +149,7 @@ class Ordering:
         dictionary = pa.array(names, pa.string())
         written = np.zeros(len(names), bool)
         for table in self._ranges():
-            ordered = self._distinct(table, ranks, names, duplicate, existing)
+            ordered = self._distinct(table, ranks, names, duplicates, existing)
             if ordered.num_rows:
                 times = _micros(ordered)
                 kept(ordered.column(_ORIGIN).to_numpy(), int(times[0]), int(times[-1]))
@@ -179,7 +181,7 @@ class Ordering:
         table: pa.Table,
         ranks: Ints,
         names: npt.NDArray[np.object_],
-        duplicate: Callable[[Duplicate], None],
+        duplicates: Callable[[Duplicates], None],
         existing: Existing | None,
     ) -> pa.Table:
         times, codes = _micros(table), table.column(_CODE).to_numpy()
@@ -197,13 +199,19 @@ class Ordering:
         if not out.any():
             return table
         origin = table.column(_ORIGIN).to_numpy()
-        others = [name for name in self.schema.names if name not in ("symbol", "time")]
-        for row, values in _rows(table, np.flatnonzero(out)):
-            symbol, time = names[values[_CODE]], _text(values["time"])
-            texts = [symbol, time, *(_text(values[name]) for name in others)]
-            earlier = None if held[row] else int(origin[first[row]])
-            duplicate(Duplicate(int(origin[row]), earlier, symbol, time, ",".join(texts)))
+        earlier = np.where(held, -1, origin[first])
+        rows = np.flatnonzero(out)
+        for start in range(0, len(rows), _LEAST_BATCH):
+            part = rows[start : start + _LEAST_BATCH]
+            duplicates(self._told(table.take(pa.array(part)), origin[part], earlier[part], names))
         return table.filter(pa.array(~out)).combine_chunks()
+
+    def _told(self, rows: pa.Table, origins: Ints, firsts: Ints, names: npt.NDArray[np.object_]) -> Duplicates:
+        symbols: list[str] = names[rows.column(_CODE).to_numpy()].tolist()
+        times = _texts(rows.column("time"))
+        others = [_texts(rows.column(name)) for name in self.schema.names if name not in ("symbol", "time")]
+        texts = [",".join(fields) for fields in zip(symbols, times, *others, strict=True)]
+        return Duplicates(origins.tolist(), firsts.tolist(), symbols, times, texts)
 
     def _held_already(self, keys: Ints, times: Ints, ranks: Ints, index: Ints | None, existing: Existing) -> Mask:
         found = np.zeros(len(keys), bool)
@@ -239,13 +247,6 @@ class Ordering:
         yield from table.slice(0, size - keep).to_batches(max_chunksize=BATCH_ROWS)
 
 
-def _rows(table: pa.Table, rows: Ints) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Chosen rows as Python's values, some thousand at a time."""
-    for start in range(0, len(rows), 4096):
-        part = rows[start : start + 4096]
-        yield from zip(part.tolist(), table.take(pa.array(part)).to_pylist(), strict=True)
-
-
 def _micros(table: pa.Table) -> Ints:
     values: Ints = table.column("time").cast(pa.int64()).to_numpy()
     return values
@@ -270,7 +271,14 @@ def _moment(micros: int) -> datetime:
     return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, datetime):
-        return str(value).removesuffix("+00:00").removesuffix(" 00:00:00")
-    return "" if value is None else str(value)
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """A column's values for a message; each distinct time is written once."""
+    if pa.types.is_timestamp(column.type):
+        coded = (column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()).dictionary_encode()
+        known = [*map(_time_text, coded.dictionary.to_pylist()), ""]
+        return [known[code] for code in coded.indices.fill_null(len(known) - 1).to_numpy().tolist()]
+    return ["" if value is None else str(value) for value in column.to_pylist()]
+
+
+def _time_text(value: datetime) -> str:
+    return str(value).removesuffix("+00:00").removesuffix(" 00:00:00")

@@ -31,6 +31,7 @@ __all__ = [
     "Mask",
     "PackedFile",
     "Source",
+    "UnreadError",
     "find_files",
     "format_of",
     "shortened",
@@ -70,6 +71,14 @@ class Fault:
     action: Literal["rejected", "changed", "sorted"] = "rejected"
 
 
+class UnreadError(Exception):
+    """A field can't be read as its column's type: `column` names it, or is empty where that isn't known."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
 class Block(Protocol):
     """Consecutive records of a source, those that could not even be split into fields left out and told in `faults`."""
 
@@ -84,8 +93,8 @@ class Block(Protocol):
     def table(self, types: Mapping[str, pa.DataType], decimal: str) -> pa.Table:
         """The records' fields by source name, those in `types` read as that type where the source is text.
 
-        `decimal` is the sign between whole and fraction. Raises pyarrow.ArrowInvalid when a field can't be read so: ask
-        again for text.
+        `decimal` is the sign between whole and fraction. Raises UnreadError when a field can't be read so: ask
+        again for that column's text.
         """
         ...
 
