@@ -108,6 +108,10 @@ class KeyedModel(QAbstractTableModel, Generic[Row]):
         """The number of the column of that key; -1 when there is none."""
         return next((number for number, heading in enumerate(self.headings) if heading.key == key), -1)
 
+    def text(self, row: Row, column: int) -> str:
+        """What a cell of a row says."""
+        return self._text(row, column)
+
     def as_text(self, rows: Iterable[Row], columns: Sequence[int]) -> str:
         """These rows as lines with a tab between their cells, under a line of headings: what other programs paste."""
         lines = [[self.headings[column].title for column in columns]]

@@ -88,7 +88,7 @@ class _Choice(QPushButton):
 
 
 class FilterBar(QWidget):
-    """What a page shows.
+    """What a page shows: the menus, and the field `text`, which the page puts where it has room.
 
     Signals:
         changed(): `filter()` is another now; text follows a short pause in typing
@@ -136,9 +136,9 @@ class FilterBar(QWidget):
     def _build(self) -> None:
         row = QHBoxLayout()
         row.setSpacing(6)
-        row.addWidget(self.text, 1)
         for part in (*self._choices().values(), self.time, self.clear_button):
             row.addWidget(part)
+        row.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, QRect, QRectF, QSize, Qt
@@ -28,6 +29,8 @@ BUTTONS = (Action.LOG, Action.TERMINATE)
 _PAD = 8
 _LINK = 15
 """The width of the mark of a job that a workflow started, which leads there."""
+_LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+_RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -85,6 +88,13 @@ def paint_check(painter: QPainter, rect: QRect, state: Qt.CheckState) -> None:
     painter.restore()
 
 
+@lru_cache(4096)
+def _elided(words: str, link: bool, width: int) -> str:
+    """The words as they fit; the same ones are painted over and over."""
+    metrics = QFontMetrics(interface_font(13, QFont.Weight.Medium if link else QFont.Weight.Normal))
+    return metrics.elidedText(words, Qt.TextElideMode.ElideRight, width)
+
+
 class Cells(QStyledItemDelegate):
     """Paints the cells, and knows what is where in them."""
 
@@ -114,8 +124,9 @@ class Cells(QStyledItemDelegate):
         painter.fillRect(rect.left(), rect.bottom(), rect.width(), 1, QColor(t.line))
         if rect.left() <= 0 and index.row() == self._table.currentIndex().row() and self._table.hasFocus():
             painter.fillRect(rect.left(), rect.top(), 2, rect.height(), QColor(t.accent))
-        job = index.data(ROW)
-        if not isinstance(job, Job):
+        job = self._jobs.row(index.row())
+        if job is None:
+            self._jobs.missed(index.row())
             painter.fillRect(rect.adjusted(_PAD, 12, -rect.width() // 3, -12), QColor(t.line))
             return
         inner = rect.adjusted(_PAD, 0, -_PAD, 0)
@@ -127,22 +138,22 @@ class Cells(QStyledItemDelegate):
             on = self._checks is not None and self._checks.value.holds(job)
             paint_check(painter, rect, Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
             return
-        words = str(index.data() or "")
+        words = self._jobs.text(job, index.column())
         if key == "status":
             paint_status(painter, inner, job.status, words, job.ending, job.progress)
             return
         link = key == "name" and Action.DETAILS in job.actions
         hot = link and self._hover.hover_cell == (index.row(), index.column())
-        painter.setFont(self._hot_link if hot else self._link if key == "name" else self._plain)
+        font = self._link if key == "name" else self._plain
+        painter.setFont(self._hot_link if hot else font)
         quiet = key in {"started", "created", "creator", "nodes", "origin"}
         painter.setPen(QColor(t.link if link else t.muted if quiet else t.text))
         if key == "name" and job.workflow_id is not None:
             on_mark = self._hover.hover_cell == (index.row(), -1)
             resources.paint_icon(painter, self.mark(rect), "sitemap-outline", t.link if on_mark else t.muted)
             inner = inner.adjusted(0, 0, -20, 0)
-        elided = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, inner.width())
-        side = Qt.AlignmentFlag.AlignRight if key == "run_time" else Qt.AlignmentFlag.AlignLeft
-        painter.drawText(inner, int(side | Qt.AlignmentFlag.AlignVCenter), elided)
+        side = _RIGHT if key == "run_time" else _LEFT
+        painter.drawText(inner, side, _elided(words, key == "name", inner.width()))
 
     def _paint_actions(self, painter: QPainter, rect: QRect, job: Job, hovered: bool) -> None:
         t = current()
