@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from desktop.bridge import Bridge
@@ -123,20 +123,28 @@ class DetailsPage(QWidget):
 
     def _keys(self) -> None:
         keys = {
-            "Esc": self.closed.emit,
             "Ctrl+Tab": lambda: self._step(1),
             "Ctrl+Shift+Tab": lambda: self._step(-1),
             "Ctrl+L": lambda: self._asked(Action.LOG.value, False),
             "Ctrl+Shift+N": lambda: self._asked("window", False),
-            "F8": self.first_error,
         }
         for key, act in keys.items():
             shortcut = QShortcut(QKeySequence(key), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        # not shortcuts: the log within has some of these keys too, and goes first
+        if event.key() == Qt.Key.Key_Escape:
+            self.closed.emit()
+        elif event.key() == Qt.Key.Key_F8:
+            self.first_error()
+        else:
+            super().keyPressEvent(event)
+
     def _step(self, step: int) -> None:
         self.tabs.setCurrentIndex((self.tabs.currentIndex() + step) % self.tabs.count())
-        self.stack.currentWidget().setFocus()
+        if (view := self.stack.currentWidget()) is not None:
+            view.setFocus()
 
     def _asked(self, word: str, apart: bool) -> None:
         job = self.model.job

@@ -152,6 +152,7 @@ class Log(SectionView):
     def __init__(self, section: Section, job: JobDetails, client: Client, bridge: Bridge) -> None:
         super().__init__(section, job, client, bridge)
         self.log = LogView(job.job, client, bridge)
+        self.log.said.connect(job.tell)
         self.rows.addWidget(self.log)
 
     def show_details(self, details: Details) -> None:
