@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -23,6 +24,7 @@ __all__ = ["ClusterModel", "Others", "ago", "memory_text"]
 
 KIND_TITLES = {kind.key: kind.title for kind in KINDS}
 _ZERO = dt.timedelta()
+_NEVER = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,41 @@ def _waiting_text(job: Waiting, key: str, now: dt.datetime) -> str:
     return str(getattr(job, key, ""))
 
 
+def _by(value: Callable[[Any, str], Any], key: str, row: Any) -> Any:
+    return value(row, key)
+
+
+def _node_value(node: Node, key: str) -> Any:
+    """What a sort by that column goes by."""
+    if key == "slots":
+        return node.running
+    if key == "load":
+        return node.load / max(1, node.cpus) if is_heard(node) else -1.0
+    if key == "memory":
+        return node.memory_total - node.memory_free if is_heard(node) else -1
+    if key == "heartbeat":
+        return _NEVER if node.heartbeat is None else node.heartbeat
+    return getattr(node, key)
+
+
+def _running_value(task: Running | Others, key: str) -> Any:
+    if key == "node":
+        return task.node
+    if isinstance(task, Others):  # after all that is seen
+        return chr(0x10FFFF) if key in ("job", "task", "kind", "creator") else float("inf")
+    if key == "run_time":
+        return 0.0 if task.started is None else -task.started.timestamp()
+    if key == "progress":
+        return -1.0 if task.progress is None else task.progress
+    return str(getattr(task, key)).lower()
+
+
+def _waiting_value(job: Waiting, key: str) -> Any:
+    if key == "waits":
+        return -job.created.timestamp()
+    return getattr(job, key) if key == "tasks" else str(getattr(job, key)).lower()
+
+
 class ClusterModel(QObject):
     """Nodes, running tasks and waiting jobs, as they are while `watch` is on.
 
@@ -125,6 +162,7 @@ class ClusterModel(QObject):
         self._soon = QTimer(self, singleShot=True, interval=150)
         self._soon.timeout.connect(self.reread)
         self._queue_due = 0.0
+        self._orders: dict[RowsModel[Any], tuple[str, bool]] = {}
         self.seen: Cluster | None = None
         self.queue = Queue(jobs=(), total=0)
         self.node: str | None = None
@@ -199,11 +237,17 @@ class ClusterModel(QObject):
         if not self._soon.isActive():
             self._soon.start()
 
+    def order(self, model: RowsModel[Any], key: str, descending: bool) -> None:
+        """Show the rows of one of the three in the order of a column, '' for that in which they are read."""
+        self._orders[model] = (key, descending)
+        if self.seen is not None:
+            self._fill(self.seen)
+
     def choose(self, node: str | None) -> None:
         """Show what runs on that node, or on all."""
         self.node = node
         if self.seen is not None:
-            self.running.replace(self._tasks(self.seen))
+            self._fill(self.seen)
 
     def tick(self) -> None:
         """Time has passed: ages and run times count on."""
@@ -239,10 +283,18 @@ class ClusterModel(QObject):
     def _show(self, cluster: Cluster) -> None:
         self.seen = cluster
         self._now = self._client.now()
-        self.nodes.replace(cluster.nodes)
-        self.running.replace(self._tasks(cluster))
-        self.waiting.replace(self.queue.jobs)
+        self._fill(cluster)
         self.shown.emit()
+
+    def _fill(self, cluster: Cluster) -> None:
+        contents: list[tuple[RowsModel[Any], Sequence[Any], Callable[[Any, str], Any]]] = [
+            (self.nodes, cluster.nodes, _node_value),
+            (self.running, self._tasks(cluster), _running_value),
+            (self.waiting, self.queue.jobs, _waiting_value),
+        ]
+        for model, rows, value in contents:
+            key, descending = self._orders.get(model, ("", False))
+            model.replace(sorted(rows, key=partial(_by, value, key), reverse=descending) if key else rows)
 
     def _tasks(self, cluster: Cluster) -> list[Running | Others]:
         """What is seen to run, node by node, and after it how much of others'."""

@@ -41,22 +41,45 @@ KEYS: dict[str, dict[str, str]] = {
     },
     "In a list of jobs": {
         "Return": "Open the details",
+        "Shift+Return": "Open the details in a window of their own",
         "Ctrl+L": "View the log",
         "Del": "Terminate",
-        "Ctrl+F": "Search",
+        "Space": "Check or uncheck (administrators)",
+        "Ctrl+C": "Copy the selected rows",
+        "Ctrl+F": "Search and filter",
     },
     "In details": {
+        "Ctrl+Tab": "The next section",
+        "Ctrl+Shift+Tab": "The section before",
+        "Ctrl+L": "View the log",
+        "F8": "The first error in the log",
+        "Ctrl+Shift+N": "In a window of their own",
+        "Ctrl+W": "Close that window",
         "Esc": "Back to the list",
+    },
+    "In a result table": {
+        "Alt+Right": "The next page",
+        "Alt+Left": "The page before",
+        "Ctrl+F": "Filter",
+        "Ctrl+C": "Copy",
+        "Ctrl+S": "Download",
     },
     "In a log": {
         "F8": "The first error",
         "Ctrl+F": "Search",
         "F3": "The next hit",
         "Shift+F3": "The hit before",
+        "Ctrl+G": "Go to a line or a time",
         "End": "The end, and follow what comes",
-        "Ctrl+C": "Copy the selected lines",
+        "Ctrl+Return": "The whole line",
+        "Ctrl+A": "Choose all lines",
+        "Ctrl+C": "Copy the chosen lines",
         "Ctrl+S": "Save to a file",
-        "Esc": "Close the log's window",
+        "Ctrl+Shift+S": "Save the lines that match",
+        "Esc": "Leave the search, then close the window",
+    },
+    "In a form": {
+        "Ctrl+Return": "Submit",
     },
     "On the cluster's page": {
         "Return": "Open the job",
@@ -83,11 +106,11 @@ class KeysDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Keyboard Shortcuts")
-        self.resize(780, 600)
+        self.resize(820, 640)
         columns = QHBoxLayout()
         columns.setSpacing(36)
         groups = [self._group(title, keys) for title, keys in KEYS.items()]
-        for part in (groups[:3], groups[3:]):
+        for part in (groups[:4], groups[4:]):
             column = QVBoxLayout()
             column.setSpacing(14)
             for group in part:

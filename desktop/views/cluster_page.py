@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QRect, QRectF, Qt, QTimer, Signal
@@ -195,6 +196,7 @@ class ClusterPage(QWidget):
             self.model.nodes,
             Look(
                 name="Nodes",
+                sortable=True,
                 widths=_NODE_WIDTHS,
                 acts=self._acts if admin else lambda node: (),
                 painted={
@@ -211,6 +213,7 @@ class ClusterPage(QWidget):
             self.model.running,
             Look(
                 name="Running tasks",
+                sortable=True,
                 widths=_RUNNING_WIDTHS,
                 link="job",
                 linked=lambda task: not isinstance(task, Others),
@@ -223,6 +226,7 @@ class ClusterPage(QWidget):
             self.model.waiting,
             Look(
                 name="Waiting jobs",
+                sortable=True,
                 widths=_WAITING_WIDTHS,
                 link="name",
                 quiet=frozenset({"creator", "waits"}),
@@ -251,6 +255,9 @@ class ClusterPage(QWidget):
         self.nodes.acted.connect(lambda node, key: self._ask(node))
         self.running.acted.connect(lambda task, key: self.opened.emit(task.job_id))
         self.waiting.acted.connect(lambda job, key: self.opened.emit(job.job_id))
+        for table in (self.nodes, self.running, self.waiting):
+            table.ordered.connect(partial(self.model.order, table.rows))
+            table.recall_order()
         self.all_nodes.clicked.connect(self.nodes.clearSelection)
         self.refresh.clicked.connect(self.model.refresh)
         self.back.clicked.connect(self.closed)

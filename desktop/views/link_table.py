@@ -73,6 +73,7 @@ class Look:
     faint: Callable[[Any], bool] = lambda row: False
     tip: Callable[[Any, str], str] = lambda row, key: ""
     many: bool = False
+    sortable: bool = False
 
 
 class _Cells(QStyledItemDelegate):
@@ -170,9 +171,11 @@ class LinkTable(QTableView):
 
     Signals:
         acted(object, str): that is wanted of a row: the key of the link's column or of an act
+        ordered(str, bool): another order is wanted: by the column of that key ('' for none), descending or not
     """
 
     acted = Signal(object, str)
+    ordered = Signal(str, bool)
 
     def __init__(
         self, rows: RowsModel[Any], look: Look, settings: Settings | None = None, parent: QWidget | None = None
@@ -225,6 +228,12 @@ class LinkTable(QTableView):
         head.setSectionsMovable(True)
         head.setMinimumSectionSize(40)
         head.setStretchLastSection(True)
+        if self.look.sortable:
+            head.setSectionsClickable(True)
+            head.setSortIndicatorShown(True)
+            head.setSortIndicatorClearable(True)
+            head.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+            head.sortIndicatorChanged.connect(self._order)
         head.sectionResized.connect(self._resized)
         head.sectionMoved.connect(self._resized)
         if self._settings is not None and (state := self._settings.state(self._place)) is not None:
@@ -233,6 +242,12 @@ class LinkTable(QTableView):
     @property
     def _place(self) -> str:
         return f"columns/{self.look.name}"
+
+    def recall_order(self) -> None:
+        """Ask for the order that was chosen before."""
+        if self.look.sortable:
+            head = self.horizontalHeader()
+            self._order(head.sortIndicatorSection(), head.sortIndicatorOrder())
 
     def remember(self) -> None:
         """Write the columns' widths and order into the settings, where the user chose them."""
@@ -286,6 +301,11 @@ class LinkTable(QTableView):
         for number, (least, share) in enumerate(wishes):
             self.setColumnWidth(number, int(least + spare * share))
         self._fitting = False
+
+    def _order(self, section: int, order: Qt.SortOrder) -> None:
+        key = self.rows.headings[section].key if 0 <= section < len(self.rows.headings) else ""
+        self.chosen_widths = self.chosen_widths or bool(key)
+        self.ordered.emit("" if key == ACTIONS else key, order == Qt.SortOrder.DescendingOrder)
 
     def _resized(self) -> None:
         # while the left button is down it is the user who resizes
