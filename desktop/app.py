@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMessageLogContext, Qt, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication, QWidget
 
 from desktop import bridge as bridges
@@ -183,8 +183,15 @@ class Desk:
             client.close()
 
 
+def _without_window_manager(kind: QtMsgType, context: QMessageLogContext, text: str) -> None:
+    """Qt's messages but for two that its offscreen platform gives for each window: that nobody manages it."""
+    if text not in ("This plugin does not support propagateSizeHints()", "This plugin does not support raise()"):
+        sys.stderr.write(f"{text}\n")
+
+
 def screenshots(profile: str | None, folder: Path) -> list[Path]:
     """Pictures of each tab, of a job's details and of its log, in light and dark, written to a folder; their paths."""
+    qInstallMessageHandler(_without_window_manager)
     app = application()
     name = profile or profiles.load(None).name
     folder.mkdir(parents=True, exist_ok=True)

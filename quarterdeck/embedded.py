@@ -56,7 +56,16 @@ _FIRST_NODE = "n1"
 _UP_WITHIN = 30.0
 _DOWN_WITHIN = 20.0
 
-_agents: list[subprocess.Popen[bytes]] = []  # those that this process started: they outlive it, it waits for none
+
+class _Detached(subprocess.Popen[bytes]):
+    """A process that is to outlive this one: that it still runs when this one ends is nothing to warn of."""
+
+    def __del__(self) -> None:
+        if self.poll() is None:
+            self.returncode = 0
+
+
+_agents: list[_Detached] = []  # those that this process started: it waits for none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,6 +225,11 @@ def stop_nodes(nodes: list[NodeProcess]) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(alive, timeout=_DOWN_WITHIN)
+    _agents[:] = _still_running()
+
+
+def _still_running() -> list[_Detached]:
+    return [one for one in _agents if one.poll() is None]
 
 
 def _folder(data: Path | None) -> Path:
@@ -276,6 +290,9 @@ def _prepare(started: Started, profile_name: str, remarks: list[str]) -> Profile
     ):
         if connection.execute(asked, {"name": DATABASE}).first() is None:
             connection.execute(sa.text(f"create database {DATABASE}"))
+        for other in ("postgres", "template1"):
+            # every login gets into these by default, and could fill the disk there or keep databases from being made
+            connection.execute(sa.text(f"revoke connect, temporary on database {other} from public"))
     with _engine(_login(started, SUPERUSER, started.password)) as engine:
         admin.upgrade_schema(engine)
         return _administrator(started, engine, profile_name, remarks)
@@ -355,9 +372,7 @@ def secret_places() -> list[Path]:
     return found
 
 
-def _spawn(
-    login: Login, name: str, slots: int, labels: tuple[str, ...], data: Path, run_as: str | None
-) -> subprocess.Popen[bytes]:
+def _spawn(login: Login, name: str, slots: int, labels: tuple[str, ...], data: Path, run_as: str | None) -> _Detached:
     nodes = data / "nodes"
     folder = nodes / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -374,7 +389,7 @@ def _spawn(
     }
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("QUARTERDECK_", "PG"))}
     with open(folder / "start.log", "wb", opener=_private) as log:
-        process = subprocess.Popen(
+        process = _Detached(
             module_command("quarterdeck.agent"),
             stdin=subprocess.PIPE,
             stdout=log,
@@ -384,7 +399,7 @@ def _spawn(
             start_new_session=True,
             creationflags=0x00000208 if sys.platform == "win32" else 0,
         )
-    _agents[:] = [process, *(one for one in _agents if one.poll() is None)]
+    _agents[:] = [process, *_still_running()]
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -395,7 +410,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _await_up(session: Session, name: str, since: dt.datetime, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_up(session: Session, name: str, since: dt.datetime, process: _Detached, log: Path) -> None:
     deadline = time.monotonic() + _UP_WITHIN
     while time.monotonic() < deadline:
         if process.poll() is not None:

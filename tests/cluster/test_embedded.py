@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from quarterdeck.client import Client
 from quarterdeck.embedded import Cluster
 from quarterdeck.errors import Conflict, Disconnected, QuarterdeckError
 from quarterdeck.job import Status
+from quarterdeck.session import login_of
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -63,6 +67,14 @@ def _begin(client: Client, folder: Path, name: str) -> int:
     return job
 
 
+@pytest.mark.spec("R3")
+def test_other_databases_of_the_server_are_closed_to_its_users(cluster: Cluster) -> None:
+    login = login_of(cluster.profile)
+    for name in ("postgres", "template1"):
+        with pytest.raises(Disconnected, match="may not connect"):
+            Client.sign_in(dataclasses.replace(login, database=name))
+
+
 @pytest.mark.spec("C1", "P3", "G5")
 def test_a_start_makes_all_and_a_second_one_finds_it(cluster: Cluster) -> None:
     assert cluster.created
@@ -76,6 +88,22 @@ def test_a_start_makes_all_and_a_second_one_finds_it(cluster: Cluster) -> None:
     with Client.connect() as client:
         assert client.me.admin
         assert [node.name for node in client.nodes()] == ["n1"]
+
+
+_LEAVES = """
+import sys
+from pathlib import Path
+from quarterdeck import embedded
+embedded.start_node("n2", slots=1, data=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.spec("C1")
+def test_a_program_that_leaves_a_node_running_ends_without_a_warning(cluster: Cluster) -> None:
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", _LEAVES, str(cluster.data)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert [node.name for node in embedded.status(cluster.data).nodes if node.pid is not None] == ["n1", "n2"]
 
 
 @pytest.mark.spec("G5")
