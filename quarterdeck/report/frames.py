@@ -235,7 +235,7 @@ class Frames:
         if isinstance(panel, CandlestickPanel) and panel.options.signals is not None:
             signals = self._load(panel.options.signals, values, picked, self._charts)
         for name in self.template.columns_of(panel):
-            loaded.column(name)
+            loaded.require(name)
         if not loaded.frame.height:
             return SHAPES[panel.type](empty=self._no_rows(panel.source, loaded, values, picked))
         return drawn(panel, loaded, signals)
@@ -272,7 +272,7 @@ class Frames:
         needed = needs(self.template, {panel.source: frozenset(names) if names else None})
         loaded = self._load(panel.source, values, picked, needed)
         for name in names:
-            loaded.column(name)
+            loaded.require(name)
         frame = loaded.frame
         if sort is not None:
             key = ("order", sort, self._key(panel.source, values, picked, needed))

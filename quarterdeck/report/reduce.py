@@ -63,8 +63,9 @@ def thinned(x: Floats, y: Floats, most: int = MAX_POINTS) -> Indices:
         return np.arange(n)
     side = int(np.sqrt(most))
     cells = _places(x, side) * side + _places(y, side)
-    _, first = np.unique(cells, return_index=True)
-    return np.sort(first)
+    first = np.full(side * side, -1, np.int64)
+    first[cells[::-1]] = np.arange(n - 1, -1, -1)  # of several writes to one place the last one stays
+    return np.sort(first[first >= 0])
 
 
 def _places(values: Floats, places: int) -> Indices:

@@ -20,7 +20,7 @@ from quarterdeck.report.template import Choice, Source, Template
 
 __all__ = ["MAX_READ", "Columns", "Loaded", "Picked", "Wanted", "load", "moment", "needs", "number", "opened", "pruned"]
 
-MAX_READ = 512_000_000
+MAX_READ = 256_000_000
 """Bytes of a table's columns, at most, that are held to draw it; what is beyond is left out, and that is said."""
 
 Columns = frozenset[str] | None
@@ -63,7 +63,12 @@ class Loaded:
     name: str = ""
 
     def column(self, name: str) -> pl.Series:
-        """A column in its plain form. Raises `Invalid` where it is not there, or holds what can't be drawn."""
+        """A column in its plain form. Raises `Invalid` as `require` does."""
+        self.require(name)
+        return self.frame.select(plain(name, self.frame.schema[name])).to_series()
+
+    def require(self, name: str) -> None:
+        """Raises `Invalid` where a column is not there, or holds what can't be drawn."""
         if name in self.broken:
             raise Invalid(self.broken[name])
         if name not in self.frame.columns:
@@ -71,7 +76,6 @@ class Loaded:
         dtype = self.frame.schema[name]
         if kind_of(dtype) is None:
             raise Invalid(f"the column '{name}' of {self.name} holds {dtype}, which can't be drawn")
-        return self.frame.select(plain(name, dtype)).to_series()
 
 
 def needs(template: Template, wanted: Mapping[str, Columns]) -> dict[str, Columns]:

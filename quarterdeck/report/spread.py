@@ -246,14 +246,11 @@ def correlation(panel: CorrelationPanel, loaded: Loaded) -> Grid:
         kept = reduce.evenly(rows, MAX_RANKED)
         data = {name: values[kept] for name, values in data.items()}
         note = f"over {MAX_RANKED:,} of {rows:,} rows, at even distances"
-    import pandas as pd  # takes longer to load than a report to read
-
-    table = pd.DataFrame(data)
-    for name in names:  # what does not vary has no correlation, not one of rounding errors
-        if table[name].nunique() < 2:
-            table[name] = np.nan
+    varying = [name for name in names if _varies(data[name])]
+    values = np.full((len(names), len(names)), np.nan)
+    at = [names.index(name) for name in varying]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        values = table.corr(method=panel.options.method, min_periods=2).to_numpy(copy=True)
+        values[np.ix_(at, at)] = _correlations({name: data[name] for name in varying}, panel.options.method)
     values[~np.isfinite(values)] = np.nan
     if not np.isfinite(values).any():
         return Grid(rows=0, empty="No two of the columns vary together: there is no correlation.")
@@ -262,6 +259,22 @@ def correlation(panel: CorrelationPanel, loaded: Loaded) -> Grid:
     return Grid(
         rows=rows, note=note, x=axis, y=axis, x_labels=labels, y_labels=labels, values=values, low=-1.0, high=1.0
     )
+
+
+def _varies(values: Floats) -> bool:
+    known = _known(values)
+    return len(known) > 1 and bool(known.min() < known.max())
+
+
+def _correlations(data: dict[str, Floats], method: str) -> Floats:
+    if not data:
+        return np.empty((0, 0))
+    if method == "pearson" and not any(np.isnan(values).any() for values in data.values()):
+        return np.atleast_2d(np.corrcoef(np.array(list(data.values()))))
+    import pandas as pd  # takes longer to load than a report to read
+
+    table = pd.DataFrame(data)
+    return table.corr(method=method, min_periods=2).to_numpy()  # type: ignore[arg-type]
 
 
 def parallel(panel: ParallelPanel, loaded: Loaded) -> Parallel:
