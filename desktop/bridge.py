@@ -76,7 +76,8 @@ class Listening(QObject):
     """What a source told, gathered: `changed` carries the ids that changed, or None for "read everything again".
 
     Signals:
-        changed(object): frozenset of ids, or None; at once after a quiet time, then at most every `INTERVAL` ms
+        changed(object): frozenset of ids, or None; at once after a quiet time, then at most every `INTERVAL` ms, and None
+            at most once in `EVERYTHING` seconds: anybody who knows a channel can ask for it
         connection(object): None while connected, else the sentence that says why not
     """
 
@@ -85,6 +86,7 @@ class Listening(QObject):
     _told = Signal()
 
     INTERVAL = 50
+    EVERYTHING = 1.0
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -93,6 +95,7 @@ class Listening(QObject):
         self._all = False
         self._news: list[str | None] = []
         self._pending = False
+        self._everything_told = -self.EVERYTHING
         self._timer = QTimer(self, singleShot=True, interval=self.INTERVAL)
         self._timer.timeout.connect(self._deliver)
         self._told.connect(self._wake, Qt.ConnectionType.QueuedConnection)
@@ -122,16 +125,19 @@ class Listening(QObject):
             self._deliver()
 
     def _deliver(self) -> None:
+        now = time.monotonic()
         with self._lock:
-            ids, everything, news = frozenset(self._ids), self._all, self._news
-            self._ids, self._all, self._news, self._pending = set(), False, [], False
+            held = self._all and now < self._everything_told + self.EVERYTHING
+            ids, everything, news = frozenset(self._ids), self._all and not held, self._news
+            self._ids, self._all, self._news, self._pending = set(), held, [], held
         for trouble in news:
             self.connection.emit(trouble)
         if everything:
+            self._everything_told = now
             self.changed.emit(None)
         elif ids:
             self.changed.emit(ids)
-        if everything or ids:
+        if everything or ids or held:
             self._timer.start()
 
 

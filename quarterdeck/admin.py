@@ -97,6 +97,8 @@ begin
   execute format('grant connect on database %I to qd_user, qd_admin, qd_node', v_name);
   execute format('alter database %I set idle_in_transaction_session_timeout = ''60s''', v_name);
   execute format('alter database %I set timezone = ''UTC''', v_name);
+  -- a single session's temporary files shall not fill the disk
+  execute format('alter database %I set temp_file_limit = ''50GB''', v_name);
   -- procrastinate's own statements name its tables and functions without their schema
   for v_login in select r.rolname from pg_roles as r join pg_auth_members as m on m.member = r.oid
                   where m.roleid = 'qd_node'::regrole and r.rolname like 'node\\_%' loop
@@ -110,10 +112,11 @@ do $$
 declare
   f regprocedure;
 begin
-  -- what every login may do on a fresh server: fill the disk with large objects, use up the table of locks
+  -- what every login may do on a fresh server: fill the disk with large objects or the log, use up the table of locks
   for f in select p.oid::regprocedure from pg_proc as p
             where p.pronamespace = 'pg_catalog'::regnamespace
-              and (p.proname ~ '^(lo_|lowrite$|loread$)' or p.proname ~ '^pg_(try_)?advisory_') loop
+              and (p.proname ~ '^(lo_|lowrite$|loread$)' or p.proname ~ '^pg_(try_)?advisory_'
+                   or p.proname = 'pg_logical_emit_message') loop
     execute format('revoke all on function %s from public', f);
   end loop;
 end $$;
@@ -242,6 +245,7 @@ def _apply_functions(cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
     )
     cursor.execute("reset role; revoke create on schema qd from qd_accounts")
     cursor.execute(sql("policies.sql").encode())
+    cursor.execute(sql("statistics.sql").encode())
 
 
 # --- users and nodes ------------------------------------------------------------------------------------------------

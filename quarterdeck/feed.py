@@ -252,9 +252,10 @@ def _ids(payload: bytes) -> set[int] | None:
     if payload == b"*":
         return None
     try:
-        return {int(one) for one in payload.split(b",")} if len(payload) <= 4000 else set()
+        found = {int(one) for one in payload.split(b",")} if len(payload) <= 4000 else set()
     except ValueError:
         return set()
+    return {one for one in found if 0 < one < 2**63}
 
 
 def _reason(error: psycopg.Error | OSError) -> str:

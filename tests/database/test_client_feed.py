@@ -91,7 +91,7 @@ def test_a_mass_change_means_everything(database: Database, alice: Ear) -> None:
 
 def test_nonsense_on_the_channel_is_nothing(database: Database, alice: Ear) -> None:
     (channel,) = database.sql("alice", "select channel from qd.channel where member = 'alice'")[0]
-    for payload in ("", "garbage", "1,x", "1;2", "9" * 5000):
+    for payload in ("", "garbage", "1,x", "1;2", "9" * 5000, "0,-1", f"{2**63}", "9" * 3000):
         database.sql("bob", "select pg_notify(:channel, :payload)", channel=channel, payload=payload)
     job = database.submit("alice")
     assert alice.next() == Changed(frozenset({job}))

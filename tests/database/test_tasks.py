@@ -341,8 +341,8 @@ def test_a_node_registers_beats_drains_and_leaves(database: Database) -> None:
         database.sql("node_n1", "select qd.register_node(0, '{}', '', '', 1, 1)")
     with pytest.raises(Invalid, match="'Big Memory' can't be used"):
         database.sql("node_n1", "select qd.register_node(1, array['Big Memory'], '', '', 1, 1)")
-    with pytest.raises(Invalid, match="after 1 to 86,400 seconds"):
-        database.sql("node_n1", "select qd.reap(0.5)")
+    with pytest.raises(Invalid, match="after 10 to 86,400 seconds"):
+        database.sql("node_n1", "select qd.reap(5)")
 
 
 @pytest.mark.spec("R3")

@@ -35,13 +35,14 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
    where a.usename = close_sessions.login and a.datname = current_database() and a.pid <> pg_backend_pid()
 $$;
 
--- Ends sessions of people that hold a transaction open and do nothing: anyone can switch off the time limit on his own, and
--- would keep the database from cleaning up, and its notifications from being forgotten.
+-- Ends sessions of people that hold a transaction open and do nothing, or for hours: anyone can switch off the time limits
+-- on his own, and would keep the database from cleaning up, and its notifications from being forgotten.
 create function qd.close_idle_sessions() returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
   select pg_terminate_backend(a.pid) from pg_stat_activity as a
-   where a.datname = current_database() and a.state like 'idle in transaction%'
-     and a.state_change < clock_timestamp() - interval '2 minutes' and qd.person(a.usename::text) is not null
+   where a.datname = current_database() and qd.person(a.usename::text) is not null
+     and ((a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - interval '2 minutes')
+          or a.xact_start < clock_timestamp() - interval '4 hours')
 $$;
 
 create function qd.create_user(name text, verifier text, admin boolean) returns void

@@ -67,11 +67,33 @@ end $$;
 
 create function qd.fact_time(value text, field text) returns timestamptz
 language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+  v_time timestamptz;
 begin
-  return value::timestamptz;
-exception when others then
-  raise exception 'The job''s % is not a time: ''%''.', field, left(value, 60) using errcode = 'QD003', column = field;
+  begin
+    v_time := value::timestamptz;
+  exception when others then
+    raise exception 'The job''s % is not a time: ''%''.', field, left(value, 60) using errcode = 'QD003', column = field;
+  end;
+  -- what clients can't hold would spoil the lists of all who see the job
+  if (v_time between '1000-01-01' and '9999-12-30') is false then
+    raise exception 'The job''s % lies outside of the years 1000 to 9999: ''%''.', field, left(value, 60)
+      using errcode = 'QD003', column = field;
+  end if;
+  return v_time;
 end $$;
+
+-- A name without what commands terminals or turns the direction of writing: everybody reads it.
+create function qd.clean(value text) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+  select regexp_replace(value, '[\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]', ' ', 'g')
+$$;
+
+-- Nested deeper than programs that read it can follow?
+create function qd.too_deep(document jsonb) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_path_exists(document, '$.**{64}')
+$$;
 
 create function qd.check_tasks(tasks jsonb) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -133,7 +155,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_job bigint;
   v_tasks bigint[];
-  v_name text := btrim(facts ->> 'name');
+  v_name text := btrim(qd.clean(facts ->> 'name'));
+  v_subject text := btrim(qd.clean(facts ->> 'subject'));
 begin
   if insert_job.kind is null or insert_job.kind not in
      ('factor', 'evaluation', 'backtest', 'attribution', 'workflow', 'data_import', 'template') then
@@ -145,6 +168,9 @@ begin
   if octet_length(insert_job.params::text) > 1048576 or octet_length(insert_job.template::text) > 1048576 then
     raise exception 'A job''s parameters and its template may have at most 1 MB each.'
       using errcode = 'QD003', column = 'params';
+  end if;
+  if qd.too_deep(insert_job.params) or qd.too_deep(insert_job.template) or qd.too_deep(tasks) then
+    raise exception 'A job''s parameters are nested more than 60 levels deep.' using errcode = 'QD003', column = 'params';
   end if;
   if jsonb_typeof(facts) is distinct from 'object' or v_name is null or length(v_name) not between 1 and 200 then
     raise exception 'A job needs a name of 1 to 200 characters.' using errcode = 'QD003', column = 'name';
@@ -173,20 +199,20 @@ begin
                       backtest_start, backtest_end, data_type, strategy_type)
   values (insert_job.kind, v_name,
           -- a batch's many factors: the list shows the first ones, the parameters all
-          case when length(facts ->> 'subject') > 200 then left(facts ->> 'subject', 199) || '…'
-               else coalesce(facts ->> 'subject', '') end, insert_job.creator,
+          case when length(v_subject) > 200 then left(v_subject, 199) || '…' else coalesce(v_subject, '') end,
+          insert_job.creator,
           coalesce((facts ->> 'public')::boolean, false),
           case when insert_job.workflow_id is not null then 'workflow' when insert_job.rerun_of is not null then 'rerun'
                else coalesce(facts ->> 'origin', 'single') end,
           insert_job.workflow_id, insert_job.rerun_of, coalesce(facts ->> 'backtest_type', ''),
           qd.fact_time(facts ->> 'backtest_start', 'backtest_start'), qd.fact_time(facts ->> 'backtest_end', 'backtest_end'),
-          coalesce(facts ->> 'data_type', ''), coalesce(facts ->> 'strategy_type', ''))
+          coalesce(qd.clean(facts ->> 'data_type'), ''), coalesce(qd.clean(facts ->> 'strategy_type'), ''))
   returning id into v_job;
   insert into qd.job_detail (job_id, creator, params, template)
   values (v_job, insert_job.creator, insert_job.params, coalesce(insert_job.template, '{}'));
   with added as (
     insert into qd.task (job_id, creator, ordinal, name, params, queue, restartable)
-    select v_job, insert_job.creator, x.n - 1, x.t ->> 'name', coalesce(x.t -> 'params', '{}'),
+    select v_job, insert_job.creator, x.n - 1, qd.clean(x.t ->> 'name'), coalesce(x.t -> 'params', '{}'),
            coalesce(x.t ->> 'queue', 'any'), coalesce((x.t ->> 'restartable')::boolean, false)
       from jsonb_array_elements(tasks) with ordinality as x(t, n)
     returning id)

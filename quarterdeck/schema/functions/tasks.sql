@@ -252,8 +252,9 @@ declare
   v_count integer := 0;
 begin
   perform qd.node_name();
-  if seconds is null or (seconds between 1 and 86400) is not true then
-    raise exception 'A node is lost after 1 to 86,400 seconds of silence, not %.', seconds using errcode = 'QD003';
+  -- a node that asks for less would have others' tasks ended between two of their heartbeats
+  if seconds is null or (seconds between 10 and 86400) is not true then
+    raise exception 'A node is lost after 10 to 86,400 seconds of silence, not %.', seconds using errcode = 'QD003';
   end if;
   perform qd.close_idle_sessions();
   update qd.node as n set state = 'lost'
