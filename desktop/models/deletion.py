@@ -96,6 +96,8 @@ class Deletion(QObject):
         rest = ""
         if self.stayed:
             rest = f"; {self.stayed:,} {'stays, as it has' if self.stayed == 1 else 'stay, as they have'} not ended"
+        if self.trouble and not self.deleted:
+            return f"Nothing was deleted: {self.trouble}"
         if self.trouble:
             return f"{done}{rest}. Then it went no further: {self.trouble}"
         if self.stopped and self.deleted + self.stayed < self.total:

@@ -55,6 +55,11 @@ class JobSelection(QItemSelectionModel):
         spans = self.spans()
         return self._jobs.row(spans[0].start) if spans else None
 
+    def choose(self, row: int) -> None:
+        """Select that row alone, whatever keys are held down at the time."""
+        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+        self.setCurrentIndex(self._jobs.index(row, max(0, self.currentIndex().column())), flags)
+
     def select_rows(self, parts: Iterable[tuple[int, int]]) -> None:
         """Select these runs (first row, how many), and nothing else."""
         chosen = QItemSelection()

@@ -148,7 +148,7 @@ class JobTable(QTableView):
                 self.updateGeometries()
                 bar.setValue(row * ROW_HEIGHT - y)
         if (chosen := self.selected.after()) is not None:
-            self.selectRow(chosen)
+            self.selected.choose(chosen)
         self._look()
 
     def _look(self) -> None:
@@ -260,7 +260,7 @@ class JobTable(QTableView):
             rect = self.visualRect(self.currentIndex())
             screen = self.viewport().mapToGlobal(rect.bottomLeft() + QPoint(24, 0))
         elif (row := self.rowAt(event.pos().y())) >= 0 and not self.selected.isRowSelected(row):
-            self.selectRow(row)
+            self.selected.choose(row)
         if not self.selected.count():
             return
         self.menu = JobMenu(self, self.jobs.reasons)

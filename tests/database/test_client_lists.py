@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quarterdeck.client import Client, Filter, Sort
-from quarterdeck.errors import Invalid
+from quarterdeck.errors import Invalid, NotFound
 from quarterdeck.job import Action, Job, Origin, Status
-from quarterdeck.query import SORTABLE
+from quarterdeck.query import SORTABLE, fits
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -190,6 +191,13 @@ def test_any_filter_lists_what_the_reference_does(filled: dict[str, Client], wan
     assert client.ids(wanted) == [job.id for job in expected]
     assert client.order(wanted).tolist() == [job.id for job in expected]
     assert client.list(wanted, offset=2, limit=3) == expected[2:5]
+    assert client.tally(wanted) == Counter(job.status for job in expected)
+    some = {job.id for job in expected[::2]} | {-1}
+    assert client.tally(wanted, ids=some) == Counter(job.status for job in expected[::2])
+    assert client.tally(wanted, ids=[]) == {}
+    for job in client.list(limit=1000):
+        assert fits(wanted, job) in ({True, False} if not wanted.text and not any(wanted.not_text) else {None, False})
+        assert fits(wanted, job) is not (job not in expected)
 
 
 @pytest.mark.spec("M3")
@@ -262,3 +270,14 @@ def test_values_are_frozen_and_in_utc(filled: dict[str, Client]) -> None:
     assert {time.tzinfo for time in (job.created, job.started, job.ended) if time} == {dt.UTC}
     with pytest.raises(dataclasses.FrozenInstanceError):
         job.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.spec("S1", "R2")
+def test_why_a_job_waits_is_told_to_those_who_see_it(database: Database) -> None:
+    job = database.submit("alice", [{"name": "one", "queue": "label:gpu"}])
+    with Client.sign_in(database.login("alice")) as client, Client.sign_in(database.login("bob")) as other:
+        assert client.why_waiting(job) == "waits for a node with gpu: none is up"
+        with pytest.raises(NotFound, match="no job"):
+            other.why_waiting(job)
+        database.sql("boss", "select qd.terminate_job(cast(:job as bigint))", job=job)
+        assert client.why_waiting(job) == ""

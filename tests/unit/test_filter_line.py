@@ -10,7 +10,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quarterdeck.errors import Invalid
-from quarterdeck.filter_line import KEYS, compose, parse
+from quarterdeck.filter_line import (
+    KEYS,
+    completions,
+    compose,
+    named,
+    parse,
+    read_origin,
+    read_status,
+    read_time,
+    revise,
+)
 from quarterdeck.job import Origin, Status
 from quarterdeck.query import Filter
 
@@ -119,3 +129,65 @@ def test_composing_and_parsing_are_inverse(chosen: Filter) -> None:
 def test_any_text_is_a_filter_or_one_sentence(line: str) -> None:
     with contextlib.suppress(Invalid):
         assert isinstance(parse(line, me="alice", now=NOW), Filter)
+
+
+@pytest.mark.spec("M8")
+@pytest.mark.parametrize(
+    ("line", "terms", "expected"),
+    [
+        ("", {"status": {"failed"}}, "status:failed"),
+        ("momentum", {"status": {"failed", "queued"}}, "momentum status:failed,queued"),
+        ("a status:queued b", {"status": {"failed"}}, "a status:failed b"),
+        ("a status:queued b status:failed", {"status": set()}, "a b"),
+        ("-status:queued status:failed", {"status": set()}, "-status:queued"),
+        ("last:2d x", {"last": [], "since": ["2024-01-01T00:00"]}, "since:2024-01-01T00:00 x"),
+        ('"a  b" Status:failed', {"creator": {"o' hara"}}, '"a  b" Status:failed creator:"o\' hara"'),
+    ],
+)
+def test_a_menu_changes_its_own_words_of_a_line_only(line: str, terms: dict[str, set[str]], expected: str) -> None:
+    assert revise(line, terms) == expected
+
+
+@pytest.mark.spec("M8")
+@given(
+    st.builds(Filter, statuses=st.frozensets(st.sampled_from(Status)), creators=st.frozensets(_LOGINS, max_size=3)),
+    st.frozensets(st.sampled_from(Status)),
+)
+def test_revising_and_parsing_agree(before: Filter, statuses: frozenset[Status]) -> None:
+    line = revise(compose(before), {"status": [str(one) for one in statuses]})
+    assert parse(line, me="alice") == Filter(statuses=statuses, creators=before.creators)
+    assert set(named(line).get("status", [])) == {str(one) for one in statuses}
+
+
+@pytest.mark.spec("M8", "Y8")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("st", (0, ["status:"])),
+        ("-cr", (1, ["creator:"])),
+        ("", (0, [])),
+        ("momentum", (0, [])),
+        ("a status:f", (9, ["failed"])),
+        ("status:failed,que", (14, ["queued"])),
+        ("creator:b", (8, ["bob"])),
+        ("node:", (5, ["n1", "n2"])),
+        ("last:1", (5, ["1h", "1d", "1w"])),
+        ("since:2", (6, [])),
+    ],
+)
+def test_what_may_follow_at_the_cursor(line: str, expected: tuple[int, list[str]]) -> None:
+    assert completions(line, len(line), {"creator": ["alice", "bob"], "node": ["n1", "n2"]}) == expected
+
+
+@pytest.mark.spec("M8", "C3")
+def test_words_of_options_are_read_as_those_of_the_line() -> None:
+    assert read_status("In Progress") is Status.IN_PROGRESS
+    assert read_status("Backtest Results Deleted") is Status.RESULTS_DELETED
+    assert read_status("part") is Status.PARTIALLY_FAILED
+    assert read_origin("Single test") is Origin.SINGLE
+    assert read_time("2d", NOW) == NOW - dt.timedelta(days=2)
+    assert read_time("90 s", NOW) == NOW - dt.timedelta(seconds=90)
+    assert read_time("2024-06-30 14:00+02:00", NOW) == dt.datetime(2024, 6, 30, 12, tzinfo=dt.UTC)
+    assert parse("since:2d", now=NOW) == Filter(since=NOW - dt.timedelta(days=2))
+    with pytest.raises(Invalid, match=r"^there is no status 'faild'; did you mean 'failed'\?$"):
+        read_status("faild")
