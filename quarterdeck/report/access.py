@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from quarterdeck.errors import Invalid, NotFound
-from quarterdeck.query import close_match
 from quarterdeck.report.checks import PARAMETER
+from quarterdeck.report.hints import hint
 
 if TYPE_CHECKING:
     from quarterdeck.job import Dataset, TableInfo, Task
@@ -125,7 +125,7 @@ class JobTables:
         if not found:
             where = f"job {number}" if chosen is None else f"task {chosen} of job {number}"
             names = {one.name for one in tables}
-            cure = close_match(name, names - {name}) if names else ", nor any other that you may see"
+            cure = hint(name, names - {name}) if names else ", nor any other that you may see"
             raise NotFound(f"{where} has no table '{name}'{cure}")
         return _JobTable(self._client, number, name, found)
 
@@ -150,7 +150,7 @@ class JobTables:
         named = [one for one in datasets if one.name == name and (one.public or self._creator is None)]
         found = own or full or named
         if not found:
-            raise NotFound(f"there is no table '{name}'{close_match(name, {one.name for one in datasets})}")
+            raise NotFound(f"there is no table '{name}'{hint(name, {one.name for one in datasets})}")
         if len(found) > 1:
             owners = ", ".join(f"{one.creator}.{name}" for one in found)
             raise NotFound(f"several people have a table '{name}': name one of {owners}")

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 
 from quarterdeck.errors import Invalid
-from quarterdeck.query import close_match
 from quarterdeck.report.formula import RowFormula
+from quarterdeck.report.hints import hint
 from quarterdeck.report.template import (
     PANELS,
     VERSION,
@@ -72,8 +72,8 @@ def check(template: Template) -> Template:
     text = dump(template)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise Invalid(f"the template has more than {MAX_BYTES:,} bytes: make two of it")
-    if re.search(r"\\u0000|\\ud[89a-f]", text):
-        raise Invalid("the template can't be stored: a text holds a NUL character or half a character")
+    if "\\u0000" in text and _has_nul(template.model_dump(mode="json")):
+        raise Invalid("the template can't be stored: a text holds a NUL character")
     if template.version != VERSION:
         raise Invalid(f"the template is of version {template.version}, which there never was", field="version")
     names = _unique([one.name for one in template.choices], "choice")
@@ -168,7 +168,7 @@ def _require(columns: Iterable[str], known: frozenset[str] | None, place: str) -
         return
     for column in columns:
         if column not in known and column != "task":
-            raise Invalid(f"{place}: there is no column '{column}'{close_match(column, known)}", field="sources")
+            raise Invalid(f"{place}: there is no column '{column}'{hint(column, known)}", field="sources")
 
 
 def _check_source(template: Template, name: str, source: Source, choices: frozenset[str]) -> None:
@@ -178,7 +178,7 @@ def _check_source(template: Template, name: str, source: Source, choices: frozen
         what = "none of" if not given else f"{' and '.join(given)} of"
         raise Invalid(f"{place} has {what} table, dataset and source: give exactly one", field="sources")
     if source.source is not None and source.source not in template.sources:
-        raise Invalid(f"{place}: unknown source '{source.source}'{close_match(source.source, template.sources)}")
+        raise Invalid(f"{place}: unknown source '{source.source}'{hint(source.source, template.sources)}")
     if source.table is None and (source.job is not None or source.task is not None):
         raise Invalid(f"{place}: job and task go with table only", field="sources")
     if source.dataset is not None and "${" in source.dataset and not PARAMETER.fullmatch(source.dataset):
@@ -193,14 +193,14 @@ def _check_source(template: Template, name: str, source: Source, choices: frozen
             raise Invalid(f"{place}: where is a condition, such as value > 0", field="sources")
     for choice in source.choices:
         if choice not in choices:
-            raise Invalid(f"{place}: unknown choice '{choice}'{close_match(choice, choices)}", field="sources")
+            raise Invalid(f"{place}: unknown choice '{choice}'{hint(choice, choices)}", field="sources")
 
 
 def _check_choice(template: Template, choice: Choice, known: Mapping[str, frozenset[str] | None]) -> None:
     place = f"choice '{choice.name}'"
     if choice.source not in template.sources:
         raise Invalid(
-            f"{place}: unknown source '{choice.source}'{close_match(choice.source, template.sources)}", field="choices"
+            f"{place}: unknown source '{choice.source}'{hint(choice.source, template.sources)}", field="choices"
         )
     _require([choice.column], known[choice.source], place)
     at: str | None = choice.source
@@ -222,7 +222,7 @@ def _check_panel(template: Template, panel: Any, known: Mapping[str, frozenset[s
         wanted.append(panel.options.signals)
     for source in wanted:
         if source not in template.sources:
-            raise Invalid(f"{place}: unknown source '{source}'{close_match(source, template.sources)}", field="panels")
+            raise Invalid(f"{place}: unknown source '{source}'{hint(source, template.sources)}", field="panels")
     _require(template.columns_of(panel), known[panel.source], place)
     if isinstance(panel, TablePanel):
         _require(panel.options.formats, known[panel.source], f"{place}: formats")
@@ -272,6 +272,14 @@ def _check_links(template: Template) -> None:
             if one not in reached:
                 reached.add(one)
                 ahead |= leads.get(one, set())
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(_has_nul(item) for item in value)
 
 
 def _unique(values: Sequence[str], what: str, place: str = "") -> frozenset[str]:
@@ -339,7 +347,7 @@ def _sentence(error: ValidationError, document: Mapping[str, Any]) -> Invalid:
     match first["type"]:
         case "extra_forbidden":
             last = str(loc[-1])
-            text = f"unknown entry '{last}'{close_match(last, _entries(rest[:-1], model))}"
+            text = f"unknown entry '{last}'{hint(last, _entries(rest[:-1], model))}"
             if len(rest) > 1:
                 text = f"{name.rpartition('.')[0]}: {text}"
         case "missing":
@@ -348,13 +356,20 @@ def _sentence(error: ValidationError, document: Mapping[str, Any]) -> Invalid:
             text = f"type is missing: it is one of {', '.join(PANELS)}"
         case "union_tag_invalid":
             tag = str(first.get("ctx", {}).get("tag", ""))[:60]
-            text = f"unknown panel type '{tag}'{close_match(tag, PANELS)}"
+            text = f"unknown panel type '{tag}'{hint(tag, PANELS)}"
         case "string_pattern_mismatch":
-            text = f"{name}: '{str(first['input'])[:60]}' can't be used: {_NAMES['name' if name == 'name' else '']}"
+            rule = _NAMES["" if place or name != "name" else name]
+            text = f"{name}: '{str(first['input'])[:60]}' can't be used: {rule}"
+        case "string_unicode":
+            text = f"{name}: it should be a text, and holds half a character"
+        case "model_type" | "model_attributes_type" | "dict_type" | "dataclass_type":
+            text = f"{name}: it should be an object{_given(first['input'])}".removeprefix(": ")
         case _:
             message = str(first["msg"]).replace("Input should", "it should", 1)
             text = f"{name}: {message[:1].lower()}{message[1:]}{_given(first['input'])}"
-    return Invalid(f"{place}: {text}" if place else text, field=top)
+    said = f"{place}: {text}" if place else text
+    # names are those of a stranger's document: no half characters, no line breaks
+    return Invalid(" ".join(said.encode("utf-8", "replace").decode().split()), field=top)
 
 
 _NAMES = {
@@ -368,9 +383,9 @@ def _place(loc: list[Any], document: Mapping[str, Any]) -> tuple[str, list[Any],
     match loc:
         case ["sources", str() as name, "[key]", *_]:
             return f"source '{name[:60]}'", ["name"], Source
-        case ["sources", str() as name, _, *_]:
+        case ["sources", str() as name, *_]:
             return f"source '{name[:60]}'", loc[2:], Source
-        case ["choices", int() as number, _, *_]:
+        case ["choices", int() as number, *_]:
             return _named(document, "choices", number, "name", "choice"), loc[2:], Choice
         case ["panels", int() as number, str() as kind, *rest] if kind in PANELS:
             return _named(document, "panels", number, "id", "panel"), list(rest), PANELS[kind]

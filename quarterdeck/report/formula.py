@@ -22,7 +22,7 @@ from quarterdeck.quant import steps
 from quarterdeck.quant.expression import BINARY, COMPARISONS, MAX_DEPTH
 from quarterdeck.quant.grammar import FormulaError, Source
 from quarterdeck.quant.operators import NAMES, SYNTAX
-from quarterdeck.query import close_match
+from quarterdeck.report.hints import hint, near
 
 __all__ = ["FUNCTIONS", "Function", "Kind", "RowFormula", "kind_of", "plain"]
 
@@ -290,7 +290,7 @@ class _Reader:
             self.used.add(name)
             return _Term("any", pl.col(name))
         if name not in self._kinds:
-            raise self._error(tree, f"there is no column '{name}'", close_match(name, self._kinds).lstrip("; "))
+            raise self._error(tree, f"there is no column '{name}'", hint(name, self._kinds).removeprefix("; "))
         kind = self._kinds[name]
         if kind is None:
             raise self._error(tree, f"the column '{name}' holds what no formula can use", "leave it out")
@@ -352,7 +352,7 @@ class _Reader:
         if name in NAMES and NAMES[name].kind == "elementwise":
             return self._elementwise(tree, name, depth)
         known = {"isin", *FUNCTIONS, *(one for one, entry in NAMES.items() if entry.kind == "elementwise")}
-        raise self._error(tree.func, f"unknown function '{tree.func.id}'", close_match(name, known).lstrip("; "))
+        raise self._error(tree.func, f"unknown function '{tree.func.id}'", near(name, known))
 
     def _isin(self, tree: ast.Call, depth: int) -> _Term:
         if len(tree.args) < 2:

@@ -14,11 +14,11 @@ import polars as pl
 import pyarrow as pa
 
 from quarterdeck.errors import Conflict, Invalid
-from quarterdeck.query import close_match
 from quarterdeck.report.access import Access
 from quarterdeck.report.checks import check
 from quarterdeck.report.drawing import SHAPES, columns_read, drawn
 from quarterdeck.report.held import Held
+from quarterdeck.report.hints import hint
 from quarterdeck.report.rows import as_stored, kinds, page_of, require, sorted_by
 from quarterdeck.report.shapes import PanelData, Report, Rows
 from quarterdeck.report.sources import Columns, Loaded, Picked, Wanted, load, needs, opened, pruned
@@ -76,7 +76,7 @@ class Frames:
         found = next((one for one in self.template.choices if one.name == choice), None)
         if found is None:
             names = [one.name for one in self.template.choices]
-            raise Invalid(f"the template has no choice '{choice}'{close_match(choice, names)}", field=choice)
+            raise Invalid(f"the template has no choice '{choice}'{hint(choice, names)}", field=choice)
         made: list[Any] = self._held.get(("values", choice), lambda: self._distinct(found), _list_size)
         return list(made)
 
@@ -126,7 +126,7 @@ class Frames:
         known = [one.name for one in self.template.choices]
         for name in choices:
             if name not in known:
-                raise Invalid(f"the template has no choice '{name}'{close_match(name, known)}", field=name)
+                raise Invalid(f"the template has no choice '{name}'{hint(name, known)}", field=name)
         values: dict[str, tuple[Any, ...]] = {}
         broken: dict[str, str] = {}
         for one in self.template.choices:
@@ -214,7 +214,7 @@ class Frames:
             if panel.id == name:
                 return panel
         names = [panel.id for panel in self.template.panels]
-        raise Invalid(f"the template has no panel '{name}'{close_match(name, names)}", field="panel")
+        raise Invalid(f"the template has no panel '{name}'{hint(name, names)}", field="panel")
 
     def _panel(self, panel: Any, values: Values, broken: Mapping[str, str], picked: Picked) -> PanelData:
         seen = _seen(panel, picked)

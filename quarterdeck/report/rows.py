@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from quarterdeck.errors import Invalid
-from quarterdeck.query import close_match
 from quarterdeck.report.formula import kind_of
+from quarterdeck.report.hints import hint
 from quarterdeck.report.sources import Loaded
 from quarterdeck.report.template import TablePanel, Template
 from quarterdeck.results import By
@@ -32,7 +32,7 @@ def require(names: Iterable[str], known: Sequence[str], name: str) -> None:
     """Raises `Invalid` for a column that there is not."""
     for column in names:
         if column not in known:
-            raise Invalid(f"{name} has no column '{column}'{close_match(column, known)}")
+            raise Invalid(f"{name} has no column '{column}'{hint(column, known)}")
 
 
 def page_of(rows: pa.Table, names: Sequence[str]) -> pa.Table:

@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 
 from quarterdeck.errors import Invalid
-from quarterdeck.query import close_match
 from quarterdeck.report.access import Access, Extract, Stored
 from quarterdeck.report.checks import derived
 from quarterdeck.report.formula import RowFormula, kind_of, plain
+from quarterdeck.report.hints import hint
 from quarterdeck.report.template import Choice, Source, Template
 
 __all__ = ["MAX_READ", "Columns", "Loaded", "Picked", "Wanted", "load", "moment", "needs", "number", "opened", "pruned"]
@@ -72,7 +72,7 @@ class Loaded:
         if name in self.broken:
             raise Invalid(self.broken[name])
         if name not in self.frame.columns:
-            raise Invalid(f"{self.name} has no column '{name}'{close_match(name, self.columns - {name})}")
+            raise Invalid(f"{self.name} has no column '{name}'{hint(name, self.columns - {name})}")
         dtype = self.frame.schema[name]
         if kind_of(dtype) is None:
             raise Invalid(f"the column '{name}' of {self.name} holds {dtype}, which can't be drawn")
@@ -241,7 +241,7 @@ def _matching(
     """The rows that have one of the picked values of each choice."""
     for choice, picked in values:
         if choice.column not in frame.columns:
-            cure = close_match(choice.column, known - {choice.column})
+            cure = hint(choice.column, known - {choice.column})
             raise Invalid(f"{name} has no column '{choice.column}', by which '{choice.name}' chooses{cure}")
         dtype = frame.schema[choice.column]
         column = plain(choice.column, dtype)
@@ -329,7 +329,7 @@ def _worked(name: str, source: Source, made: frozenset[str], loaded: Loaded) -> 
                 if one in broken:
                     raise Invalid(broken[one])
                 if one not in frame.columns and one not in source.derive:
-                    cure = close_match(one, loaded.columns - {one})
+                    cure = hint(one, loaded.columns - {one})
                     raise Invalid(f"{loaded.name} has no column '{one}'{cure}")
             frame = frame.with_columns(formula.column(frame).alias(column))
         except Invalid as error:
@@ -352,7 +352,7 @@ def _present(name: str, column: str, frame: pl.DataFrame, broken: Mapping[str, s
     if column in broken:
         raise Invalid(broken[column])
     if column not in frame.columns:
-        raise Invalid(f"source '{name}' has no column '{column}'{close_match(column, known - {column})}")
+        raise Invalid(f"source '{name}' has no column '{column}'{hint(column, known - {column})}")
 
 
 def _grouped(
