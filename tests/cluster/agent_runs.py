@@ -164,7 +164,10 @@ def secrets(context: Context, params: dict[str, Any]) -> None:
                 entry[part] = error.strerror
         ancestors.append(entry)
         if entry["name"] == "qd-nursery":
-            entry["memory"] = _in_memory(pid, needle)
+            try:
+                entry["memory"] = _in_memory(pid, needle)
+            except PermissionError:  # an ordinary account's is closed
+                entry["memory"] = 0
             break
         pid = int(stat.rpartition(")")[2].split()[1])
     found["ancestors"] = ancestors

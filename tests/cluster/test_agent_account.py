@@ -136,8 +136,12 @@ def agent_log(cluster: Any) -> str:
 
 @needs_root
 @pytest.mark.spec("X1", "R3")
-def test_a_task_of_another_account_works_as_ever(opened: Any, tmp_path: Path) -> None:
-    opened.start(run_as=None)
+@pytest.mark.parametrize("node_account", [None, SERVICE])
+def test_a_task_of_another_account_works_as_ever(opened: Any, tmp_path: Path, node_account: str | None) -> None:
+    """Of root's node, and of an ordinary account's with a part of the file system covered."""
+    if node_account:
+        os.chown(opened.data, pwd.getpwnam(node_account).pw_uid, -1)
+    opened.start(run_as=None, node_account=node_account, hidden=[path.parent for path in secrets(tmp_path)])
     assert opened.ended(opened.submit({"do": "publish", "name": "prices"})) == "success"
     job = opened.submit({"do": "at_home", "name": "prices"}, {"do": "at_home", "name": "prices"})
     assert opened.ended(job) == "success", opened.error(job)
@@ -147,7 +151,7 @@ def test_a_task_of_another_account_works_as_ever(opened: Any, tmp_path: Path) ->
     for one in found:
         assert (one["rows"], one["program"], one["left"], one["sqlite"]) == (1000, "polars", [], True)
         assert one["groups"] == []
-    assert len({one["uid"] for one in found}) == 2, "two tasks share a number"
+    assert len({one["uid"] for one in found}) == (1 if node_account else 2), "a number for each task of root's node"
     until(lambda: not list((opened.data / "n1" / "attempts").iterdir()))
 
 
