@@ -36,7 +36,7 @@ class Others:
 
     @property
     def words(self) -> str:
-        return "1 task of another user" if self.count == 1 else f"{self.count} tasks of other users"
+        return "1 task of others" if self.count == 1 else f"{self.count} tasks of others"
 
 
 def ago(time: dt.datetime | None, now: dt.datetime) -> str:

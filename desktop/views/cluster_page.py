@@ -43,15 +43,15 @@ _BAR = 64
 """The length of a bar, in pixels."""
 # least width in pixels, share of the room that is left
 _NODE_WIDTHS = {
-    "name": (80, 2),
-    "state": (108, 0),
-    "slots": (136, 0),
-    "load": (164, 0),
-    "memory": (214, 0),
-    "labels": (70, 2),
-    "host": (80, 3),
-    "version": (60, 1),
-    "heartbeat": (106, 0),
+    "name": (70, 2),
+    "state": (104, 0),
+    "slots": (126, 0),
+    "load": (152, 0),
+    "memory": (206, 0),
+    "labels": (60, 2),
+    "host": (70, 3),
+    "version": (58, 1),
+    "heartbeat": (104, 0),
     ACTIONS: (104, 0),
 }
 _RUNNING_WIDTHS = {
@@ -301,7 +301,8 @@ class ClusterPage(QWidget):
         panel = styled(QWidget(), name="section")
         panel.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         bar = QHBoxLayout()
-        bar.setContentsMargins(16, 10, 12, 8)
+        bar.setContentsMargins(16, 0, 12, 0)
+        title.setFixedHeight(40)  # alike on both sides, whatever else is in the line
         bar.addWidget(title)
         bar.addStretch()
         for one in more:

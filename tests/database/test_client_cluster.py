@@ -66,6 +66,20 @@ def test_a_user_sees_his_own_tasks_on_each_node_and_of_others_only_the_number(
     assert everything.others(everything.nodes[0]) == 0
 
 
+@pytest.mark.spec("Y6", "G1")
+@pytest.mark.parametrize(
+    ("state", "age", "shown"),
+    [("up", 8, "up"), ("up", 11, "lost"), ("draining", 11, "lost"), ("down", 99, "down"), ("lost", 1, "lost")],
+)
+def test_a_node_that_is_not_heard_of_for_ten_seconds_is_lost(
+    database: Database, client: SignIn, state: str, age: int, shown: str
+) -> None:
+    up(database)
+    heard = "update qd.node set state = :state, heartbeat = now() - make_interval(secs => :age) where name = 'n1'"
+    database.sql("postgres", heard, state=state, age=age)
+    assert client("alice").cluster().nodes[0].state == shown
+
+
 @pytest.mark.spec("S1", "Y6")
 def test_what_waits_says_why_and_comes_in_the_order_of_its_coming(database: Database, client: SignIn) -> None:
     gpu = database.submit("alice", [{"name": "t", "queue": "label:tpu"}] * 3, name="special")
@@ -136,6 +150,9 @@ def act_of_every_kind(database: Database) -> tuple[int, int, int]:
     database.sql("boss", "select qd.delete_jobs(:jobs)", jobs=[ended])
     database.sql("postgres", "insert into qd.dataset (creator, name) values ('alice', 'prices')")
     database.sql("alice", "select qd.drop_dataset('prices')")
+    document = '{"name": "mine", "title": "Mine"}'
+    database.sql("alice", "select qd.save_template('mine', cast(:document as jsonb))", document=document)
+    database.sql("alice", "select qd.delete_template('mine')")
     return ended, stopped, live
 
 
@@ -148,6 +165,7 @@ def test_every_act_leaves_who_did_what_to_which_job_and_when(database: Database,
         boss = client("boss")
         found = [one for one in boss.audit() if one.time > before]
         assert [(one.person, one.action, one.job_id, one.subject) for one in found] == [
+            ("alice", "delete_template", None, "mine"),
             ("alice", "drop_dataset", None, "prices"),
             ("boss", "delete", ended, "old one"),
             ("boss", "terminate", stopped, "long one"),
@@ -160,9 +178,9 @@ def test_every_act_leaves_who_did_what_to_which_job_and_when(database: Database,
             ("boss", "disable_user", None, name),
             ("boss", "create_user", None, name),
         ]
-        assert found[1].words == "factor of alice, was success"
-        assert found[2].words == "factor of alice, was queued"
-        assert found[3].words == "backtest of alice, was terminated"
+        assert found[2].words == "factor of alice, was success"
+        assert found[3].words == "factor of alice, was queued"
+        assert found[4].words == "backtest of alice, was terminated"
         assert "battery staple" not in repr(found)
         # made with the test's template, before
         older = {(one.action, one.person, one.subject) for one in boss.audit() if one.time <= before}

@@ -120,9 +120,9 @@ def test_others_private_tasks_are_only_a_number_and_come_by_the_poll(
     qtbot.waitUntil(lambda: page.running.rows.rowCount() == 1, timeout=3000)
     (row,) = [page.running.rows.row(0)]
     assert row == Others("n1", 1)
-    assert words(page.running, 0, "job") == "1 task of another user"
+    assert words(page.running, 0, "job") == "1 task of others"
     database.start("n1", tasks[1])
-    qtbot.waitUntil(lambda: words(page.running, 0, "job") == "2 tasks of other users", timeout=3000)
+    qtbot.waitUntil(lambda: words(page.running, 0, "job") == "2 tasks of others", timeout=3000)
     assert words(page.nodes, 0, "slots") == "2 of 4"
     assert "secret" not in repr((page.model.seen, page.model.queue))
     # and nothing opens from there
