@@ -32,5 +32,5 @@ else
   exit 1
 fi
 echo "Installing the system packages that are missing:$missing"
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 update
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends $missing >/dev/null

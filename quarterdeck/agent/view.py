@@ -102,7 +102,10 @@ def _blocked(account: Account, paths: Sequence[str]) -> dict[str, str]:
         text = answer.read()
     os.waitpid(pid, 0)
     if not text:
-        raise Blocked(f"this system does not let a task run as another account ({account.name})")
+        raise Blocked(
+            f"this system does not let root run tasks as another account ({account.name}): start the node as an "
+            "ordinary account, or say --run-as root, with which a job's code can read the node's password"
+        )
     return {str(path): str(where) for path, where in json.loads(text).items()}
 
 
