@@ -237,28 +237,25 @@ class Frames:
         for name in self.template.columns_of(panel):
             loaded.require(name)
         if not loaded.frame.height:
-            return SHAPES[panel.type](empty=self._no_rows(panel.source, loaded, values, picked))
+            return SHAPES[panel.type](empty=self._no_rows(panel.source, loaded.name, values, picked))
         return drawn(panel, loaded, signals)
 
-    def _no_rows(self, name: str, loaded: Loaded, values: Values, picked: Picked) -> str:
-        chain = self._chain(name)
+    def _no_rows(self, source: str, name: str, values: Values, picked: Picked) -> str:
+        chain = self._chain(source)
         narrowed = any(values.get(choice.name) for choice in self._choices(chain)) or picked != Picked()
         if narrowed or any(self.template.sources[one].where for one in chain):
-            return f"No rows of {loaded.name} fit the conditions, choices and selection."
-        return _sentence(f"{loaded.name} has no rows")
+            return f"No rows of {name} fit the conditions, choices and selection."
+        return _sentence(f"{name} has no rows")
 
     def _table(self, panel: TablePanel, values: Values, picked: Picked) -> Rows:
-        first, rows, note = self._rows(panel, values, picked, 0, panel.options.rows, None)
-        empty = ""
-        if not rows:
-            loaded = Loaded(frame=pl.DataFrame(), columns=frozenset(), name="the table")
-            empty = self._no_rows(panel.source, loaded, values, picked)
+        first, rows, note, name = self._rows(panel, values, picked, 0, panel.options.rows, None)
+        empty = "" if rows else self._no_rows(panel.source, name, values, picked)
         return Rows(rows=rows, note=note, empty=empty, columns=kinds(first), first=first)
 
     def _rows(
         self, panel: TablePanel, values: Values, picked: Picked, offset: int, limit: int, sort: By | None
-    ) -> tuple[pa.Table, int, str]:
-        """A page, how many rows there are, and the note."""
+    ) -> tuple[pa.Table, int, str, str]:
+        """A page, how many rows there are, the note, and what to call the table."""
         names = panel.fields.columns
         wanted = self._wanted(panel.source, values, picked)
         if as_stored(self.template, panel):
@@ -268,7 +265,7 @@ class Frames:
                 require(names, list(stored.columns), stored.name)
                 # counted first, and once: the table in the order of the last page stays at hand
                 rows = self._held.get(("count", panel.source, wanted.key), lambda: stored.count(part), lambda _: 100)
-                return page_of(stored.page(part, offset, limit, sort), names), rows, ""
+                return page_of(stored.page(part, offset, limit, sort), names), rows, "", stored.name
         needed = needs(self.template, {panel.source: frozenset(names) if names else None})
         loaded = self._load(panel.source, values, picked, needed)
         for name in names:
@@ -277,7 +274,7 @@ class Frames:
         if sort is not None:
             key = ("order", sort, self._key(panel.source, values, picked, needed))
             frame = self._held.get(key, lambda: sorted_by(loaded, sort), lambda made: int(made.estimated_size()))
-        return page_of(frame.slice(offset, limit).to_arrow(), names), frame.height, loaded.note
+        return page_of(frame.slice(offset, limit).to_arrow(), names), frame.height, loaded.note, loaded.name
 
 
 def _seen(panel: Any, picked: Picked) -> Picked:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from quarterdeck.errors import NotFound
+from quarterdeck.report import Template, parse
 from quarterdeck.report.access import Extract
 from quarterdeck.results import By
 
@@ -71,3 +74,37 @@ class Tables:
 
     def refresh(self) -> None:
         pass
+
+
+START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+TIME = pa.timestamp("us", "UTC")
+DAYS = [START + dt.timedelta(days=n) for n in range(10)]
+SECONDS = [one.timestamp() for one in DAYS]
+
+
+def prices() -> pa.Table:
+    """Three symbols over ten days: values 0 to 9, 100 to 109, 200 to 209, in order of time."""
+    return pa.table(
+        {
+            "time": pa.array([day for day in DAYS for _ in range(3)], TIME),
+            "symbol": pa.array(["A", "B", "C"] * 10).dictionary_encode(),
+            "value": [float(100 * n + day) for day in range(10) for n in range(3)],
+            "lot": pa.array(range(30), pa.int64()),
+            "note": pa.array(["odd", "even"] * 15),
+        }
+    )
+
+
+def template(sources: dict[str, Any], *panels: dict[str, Any], choices: list[dict[str, Any]] | None = None) -> Template:
+    made = [
+        {"id": f"p{n}", "source": next(iter(sources)), "place": {"row": 4 * n}, **panel}
+        for n, panel in enumerate(panels)
+    ]
+    return parse({"name": "x", "title": "x", "sources": sources, "panels": made, "choices": choices or []})
+
+
+def line(x: str, *y: str, color: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"type": "line", "fields": {"x": x, "y": list(y), **({"color": color} if color else {})}, **more}
+
+
+SYMBOL = {"name": "symbol", "title": "Stock code", "source": "all", "column": "symbol"}

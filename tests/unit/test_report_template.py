@@ -331,7 +331,7 @@ def _panels() -> st.SearchStrategy[Document]:
 @settings(max_examples=200, deadline=None)
 @given(_panels(), _TEXTS, st.dictionaries(_COLUMNS, st.sampled_from(["1", "x + 1", "cumsum(`a b`, y)"]), max_size=3))
 def test_every_good_document_comes_back_as_it_was(panel: Document, text: str, derive: dict[str, str]) -> None:
-    given = {
+    given: Document = {
         "name": "x",
         "title": "x" + text,
         "description": text,
