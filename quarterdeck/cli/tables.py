@@ -111,12 +111,16 @@ def export(
     """Write a result table to a file: CSV, Parquet or Excel, by its ending. It appears whole or not at all."""
     with context.obj.client() as client:
         chosen = find(client, job, table, task)
-        rows = client.export(chosen.id, file)
+        rows = client.export([one.id for one in chosen], file)
     say(f"{rows:,} rows of table '{table}' of job {job} written to {file}")
 
 
-def find(client: Client, job: int, table: str, task: str | None) -> TableInfo:
-    """The table of that name of a job, and of a task of it where several have one."""
+def find(client: Client, job: int, table: str, task: str | None) -> list[TableInfo]:
+    """The table of that name of a job; where several tasks have one, that of the given task.
+
+    It is in several parts where each task wrote a part of it: the grid of an optimization.
+    """
+    from quarterdeck import kinds
     from quarterdeck.query import close_match
 
     details = client.get(job)
@@ -130,6 +134,8 @@ def find(client: Client, job: int, table: str, task: str | None) -> TableInfo:
         named = [one for one in named if one.ordinal in ordinals]
         if not named:
             raise NotFound(f"task '{task}' of job {job} has no table '{table}'")
+    elif table in kinds.kind(details.job.kind).joined:
+        return [one for one in named if one.complete and one.columns == named[0].columns]
     if len(named) > 1:
         raise Invalid(f"{len(named)} tasks of job {job} have a table '{table}': choose one by --task")
-    return named[0]
+    return named

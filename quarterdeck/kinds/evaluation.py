@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from quarterdeck import columns
 from quarterdeck.errors import Invalid
 from quarterdeck.kinds.kind import Computed, Facts, Kind, Misfit, Section, Tables, TaskPlan
+from quarterdeck.kinds.period import Moment, first, last, misplaced
 
 if TYPE_CHECKING:
     from quarterdeck.context import Context
@@ -36,8 +36,8 @@ class Evaluation(BaseModel):
     template: str = Field(
         "Factor Evaluation", min_length=1, max_length=80, description="the report that shows the result"
     )
-    start: dt.date | dt.datetime | None = Field(None, description="first time that is evaluated; empty: all")
-    end: dt.date | dt.datetime | None = Field(
+    start: Moment | None = Field(None, description="first time that is evaluated; empty: all")
+    end: Moment | None = Field(
         None, description="last time of values and prices (a date: the whole day); nothing after it is read"
     )
 
@@ -67,8 +67,8 @@ class Evaluation(BaseModel):
 
     @model_validator(mode="after")
     def _times(self) -> Evaluation:
-        if self.start is not None and self.end is not None and _first(self.start) > _last(self.end):
-            raise Misfit(f"start {self.start} lies after end {self.end}", "end")
+        if trouble := misplaced(self.start, self.end):
+            raise Misfit(trouble, "end")
         return self
 
 
@@ -89,20 +89,8 @@ class _Task(BaseModel):
     table: str
     periods: list[int]
     quantiles: int
-    start: dt.date | dt.datetime | None = None
-    end: dt.date | dt.datetime | None = None
-
-
-def _first(time: dt.date | dt.datetime) -> dt.datetime:
-    return _utc(time if isinstance(time, dt.datetime) else dt.datetime.combine(time, dt.time.min))
-
-
-def _last(time: dt.date | dt.datetime) -> dt.datetime:
-    return _utc(time if isinstance(time, dt.datetime) else dt.datetime.combine(time, dt.time.max))
-
-
-def _utc(time: dt.datetime) -> dt.datetime:
-    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+    start: Moment | None = None
+    end: Moment | None = None
 
 
 def _check(params: Evaluation, tables: Tables) -> None:
@@ -155,8 +143,8 @@ def run(context: Context, params: dict[str, Any]) -> None:
 
     log = logging.getLogger("evaluation")
     settings = _Task.model_validate(params)
-    start = None if settings.start is None else _first(settings.start)
-    end = None if settings.end is None else _last(settings.end)
+    start = None if settings.start is None else first(settings.start)
+    end = None if settings.end is None else last(settings.end)
     context.progress(0.0, "reading")
     values = context.result(settings.job, "factor", settings.ordinal)
     time = pl.col("time").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -219,6 +207,7 @@ KIND = Kind(
             title="Evaluation Result",
             options={"tables": ["summary", "ic", "quantiles", "turnover", "autocorrelation"]},
         ),
+        Section(type="report", title="Report"),
         Section(type="parameters", title="Run Parameters"),
         Section(type="template", title="Run Template"),
         Section(type="tasks", title="Tasks"),

@@ -309,6 +309,7 @@ KIND = Kind(
         Section(type="template", title="Run Template"),
         Section(type="tasks", title="Tasks"),
         Section(type="table", title="Factor Values", options={"table": "factor"}),
+        Section(type="report", title="Report"),
         Section(type="log", title="Execution Log"),
     ),
     choices=(

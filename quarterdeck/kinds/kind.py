@@ -25,7 +25,7 @@ class Misfit(ValueError):
 class Section:
     """A part of a kind's details page. `type` names the widget; `options` are the section's own settings."""
 
-    type: Literal["parameters", "template", "tasks", "log", "table", "import_results"]
+    type: Literal["parameters", "template", "tasks", "log", "table", "import_results", "report"]
     title: str
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -106,6 +106,7 @@ class Kind:
     the files that the parameters name can be used. `resolve(params, tables)` gives the parameters with what their names
     mean as of now, from which facts, tasks and template are made; the job keeps them as they were given.
     `template(params, tables)` gives what a run was made of, kept with the job as its run template (F1).
+    `joined` names the result tables of which each task writes a part.
     """
 
     key: str
@@ -123,3 +124,4 @@ class Kind:
     choices: tuple[Choice, ...] = ()
     example: dict[str, Any] = field(default_factory=dict)
     restart: bool = False
+    joined: tuple[str, ...] = ()
