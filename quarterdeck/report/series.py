@@ -134,7 +134,8 @@ def candles(panel: CandlestickPanel, loaded: Loaded, signals: Loaded | None) -> 
     if not len(order):
         return Candles(rows=loaded.frame.height, empty="There are no rows with all four prices.")
     left_out = len(known) - len(order)
-    notes = [f"{left_out:,} rows without all four prices are left out"] if left_out else []
+    rows = "1 row" if left_out == 1 else f"{left_out:,} rows"
+    notes = [f"{rows} without all four prices left out"] if left_out else []
     width = np.diff(time[order])
     at, merged, summed, size = reduce.bars_of(
         time[order],
