@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from quarterdeck.errors import Disconnected
+from quarterdeck.quant.evaluation import evaluate
 from quarterdeck.report import Frames, Picked, builtins, read
 from quarterdeck.report.shapes import Bars, Candles
 from tests.unit.report_tables import DAYS, SECONDS, SYMBOL, TIME, Tables, line, prices, template
@@ -205,62 +207,59 @@ def test_a_lost_server_is_no_fault_of_a_panel() -> None:
 # --- those that come with Quarterdeck ---------------------------------------------------------------------------------
 
 
-def _evaluation() -> Tables:
+def _evaluation() -> dict[str, pd.DataFrame]:
+    """The tables that the evaluation of a factor writes."""
     chance = np.random.default_rng(8)
-    days = pd.date_range("2023-01-02", periods=60, freq="B", tz="UTC")
-    ic = pd.DataFrame({"time": np.tile(days, 2), "period": [1] * 60 + [5] * 60, "ic": chance.normal(0, 0.1, 120)})
-    ic["rank_ic"] = ic["ic"] / 2
-    quantiles = pd.DataFrame(
-        {
-            "time": np.repeat(np.tile(days, 2), 3), "period": [1] * 180 + [5] * 180, "quantile": [1, 2, 3] * 120,
-            "return": chance.normal(0.001, 0.01, 360),
-        }
-    )  # fmt: skip
-    turnover = quantiles.rename(columns={"return": "turnover"}).assign(turnover=0.25)
-    names = ("ic_mean", "rank_ic_mean", "icir", "ic_t_stat", "ic_share_positive", "long_short", "rank_autocorrelation")
-    summary = pd.DataFrame(
-        [(period, name, 0.01 * period + place) for period in (1, 5) for place, name in enumerate(names)],
-        columns=["period", "metric", "value"],
-    )
-    made = {"ic": ic, "quantiles": quantiles, "turnover": turnover, "summary": summary}
-    return Tables(**{name: pa.Table.from_pandas(one, preserve_index=False) for name, one in made.items()})
+    keys = {
+        "time": pl.Series(pd.date_range("2023-01-02", periods=60, freq="B", tz="UTC").repeat(12)).cast(
+            pl.Datetime("us", "UTC")
+        ),
+        "symbol": [f"S{n:02}" for n in range(12)] * 60,
+    }
+    close = 100 * np.exp(chance.normal(0, 0.02, (60, 12)).cumsum(axis=0)).ravel()
+    factor = pl.DataFrame({**keys, "value": chance.normal(size=720)})
+    found = evaluate(factor, pl.DataFrame({**keys, "close": close}), [1, 5], 3)
+    names = ("summary", "ic", "quantiles", "turnover", "autocorrelation")
+    return {name: getattr(found, name).to_pandas() for name in names}
 
 
 @pytest.mark.spec("E1", "Q1")
 def test_the_report_of_an_evaluation() -> None:
-    tables = _evaluation()
+    data = _evaluation()
+    tables = Tables(**{name: pa.Table.from_pandas(one, preserve_index=False) for name, one in data.items()})
     frames = Frames(builtins()["evaluation"], tables)
     assert frames.values("period") == [1, 5]
     assert frames.read().choices == {"period": (1,)}
     panels: Any = frames.read({"period": 5}).panels
-    assert [name for name, panel in panels.items() if panel.said] == []
-    data = pl_to_pandas(tables)
-    ic = data["ic"][data["ic"].period == 5]
-    assert panels["ic_mean"].value == pytest.approx(0.05)
-    assert panels["ic_share_positive"].text == "405.0%"
+    assert [(name, panel.said) for name, panel in panels.items() if panel.said] == []
+    own = {name: one[one.period == 5] for name, one in data.items()}
+    figures = own["summary"].set_index("metric").value
+    for name in ("ic_mean", "rank_ic_mean", "icir", "ic_t_stat", "ic_share_positive", "rank_autocorrelation"):
+        assert panels[name].value == pytest.approx(figures[name]), name
+    assert panels["long_short_mean"].value == pytest.approx(figures["long_short"])
+    assert panels["ic_share_positive"].text == f"{figures['ic_share_positive']:.1%}"
+    ic = own["ic"]
     np.testing.assert_allclose(panels["ic"].series[0].y, ic.ic)
-    assert panels["ic"].series[0].mean == pytest.approx(ic.ic.mean())
+    assert panels["ic"].series[0].mean == pytest.approx(figures["ic_mean"])
     np.testing.assert_allclose(panels["ic_running"].series[1].y, ic.rank_ic.cumsum())
     months = ic.groupby([ic.time.dt.year, ic.time.dt.month]).ic.mean()
     assert panels["ic_monthly"].y_labels == ("2023",)
     assert panels["ic_monthly"].x_labels == ("1", "2", "3")
     np.testing.assert_allclose(panels["ic_monthly"].values, [months.to_list()])
-    assert panels["ic_histogram"].groups[0].counts.sum() == 60
-    wide = data["quantiles"][data["quantiles"].period == 5].pivot(index="time", columns="quantile", values="return")
+    assert panels["ic_histogram"].groups[0].counts.sum() == len(ic)
+    wide = own["quantiles"].pivot(index="time", columns="quantile", values="return")
     grown = ((1 + wide) ** (1 / 5)).cumprod() - 1
     for one, quantile in zip(panels["quantile_cumulative"].series, (1, 2, 3), strict=True):
         assert one.name == str(quantile)
         np.testing.assert_allclose(one.y, grown[quantile])
-    np.testing.assert_allclose(panels["quantile_means"].series[0].y, wide.mean())
+    for one, expected in zip(panels["quantile_means"].series[0].y, wide.mean(), strict=True):
+        assert one == pytest.approx(expected)
     spread = ((1 + wide[3] - wide[1]) ** (1 / 5)).cumprod() - 1
     np.testing.assert_allclose(panels["long_short"].series[0].y, spread)
     np.testing.assert_allclose(panels["quantile_spread"].median, wide.median())
     assert [one.name for one in panels["turnover"].series] == ["1", "2", "3"]
-    assert panels["summary"].rows == 14
-
-
-def pl_to_pandas(tables: Tables) -> dict[str, pd.DataFrame]:
-    return {name: held._table.to_pandas() for name, held in tables.stored.items()}
+    np.testing.assert_allclose(panels["autocorrelation"].series[0].y, own["autocorrelation"].rank_autocorrelation)
+    assert panels["summary"].rows == len(data["summary"])
 
 
 @pytest.mark.spec("F2")
