@@ -76,8 +76,8 @@ class Listening(QObject):
     """What a source told, gathered: `changed` carries the ids that changed, or None for "read everything again".
 
     Signals:
-        changed(object): frozenset of ids, or None; at once after a quiet time, then at most every `INTERVAL` ms, and None
-            at most once in `EVERYTHING` seconds: anybody who knows a channel can ask for it
+        changed(object): frozenset of ids, or None; at once after a quiet time, then at most every `INTERVAL` ms; None
+            at most once in `EVERYTHING` seconds, as anybody who knows a channel can ask for it
         connection(object): None while connected, else the sentence that says why not
     """
 

@@ -262,9 +262,10 @@ def test_the_program_starts_shows_its_window_and_ends_in_order(saved: str, datab
         cwd=Path(__file__).parents[2],
         check=False,
     )
-    assert (done.returncode, done.stdout.strip()) == (0, f"shown alice on 127.0.0.1:{database.port} — Quarterdeck"), (
-        done.stderr
-    )
+    assert (done.returncode, done.stdout.strip()) == (
+        0,
+        f"shown alice (user) on 127.0.0.1:{database.port} — test — Quarterdeck",
+    ), done.stderr
     assert "Traceback" not in done.stderr
 
 
