@@ -258,4 +258,13 @@ async def _photograph(window: Window, client: Client, bridge: Bridge, folder: Pa
             window.commands.new(page.kind)
             await picture(window.commands.forms[-1], f"{number + 1}-{page.kind.key}-form")
             window.commands.forms[-1].reject()
+    for name, button, beside in (
+        ("8-cluster", window.nodes_button, window.cluster),
+        ("9-audit", window.audit_button, window.audit),
+    ):
+        if beside is not None:
+            button.click()
+            await bridge.until(partial(getattr, beside.model, "read"), 10)
+            await picture(window, name)
+    window.stack.show_jobs()
     return taken

@@ -257,6 +257,11 @@ class ClusterModel(QObject):
             if model.rowCount():
                 model.dataChanged.emit(model.index(0, column), model.index(model.rowCount() - 1, column))
 
+    @property
+    def read(self) -> bool:
+        """Whether there is something to show."""
+        return self.seen is not None
+
     async def _watch(self) -> None:
         while True:
             self.reread()
