@@ -11,8 +11,6 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from quarterdeck.database import translated
 from quarterdeck.errors import Invalid, Refused
@@ -224,6 +222,9 @@ def _apply_queue(cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
 
 def _apply_tables(connection: sa.Connection, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
     cursor.execute("set local role qd_owner")
+    from alembic import command  # as long to import as all of the rest
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
