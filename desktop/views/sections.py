@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt, QTimer
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtGui import QColor, QKeySequence, QPainter, QShortcut
 from PySide6.QtWidgets import (
+    QApplication,
     QComboBox,
     QHBoxLayout,
     QHeaderView,
@@ -25,15 +26,18 @@ from desktop.bridge import Bridge
 from desktop.models.details import JobDetails
 from desktop.models.rows import ROW
 from desktop.theme import current, styled
+from desktop.views.complaints import given_names
 from desktop.views.data_table import DataTable, plain_table
+from desktop.views.fields import field_title
 from desktop.views.import_results import ImportResults
 from desktop.views.job_table import paint_status
 from desktop.views.log_view import LogView
+from desktop.views.report_section import Report
 from desktop.views.run_template import Template, ordered
 from desktop.views.section import SectionView
 from quarterdeck.client import Client
 from quarterdeck.job import Details, TableInfo, Task
-from quarterdeck.kinds import Section
+from quarterdeck.kinds import KINDS, Section
 
 __all__ = ["SECTIONS", "SectionView"]
 
@@ -62,6 +66,8 @@ class Parameters(SectionView):
         self.tree.setColumnWidth(0, 260)
         self.rows.setContentsMargins(10, 4, 10, 0)
         self.rows.addWidget(self.tree)
+        copy = QShortcut(QKeySequence.StandardKey.Copy, self.tree, context=Qt.ShortcutContext.WidgetShortcut)
+        copy.activated.connect(self._copy)
         self._shown: dict[str, Any] | None = None
 
     def show_details(self, details: Details) -> None:
@@ -70,10 +76,17 @@ class Parameters(SectionView):
         self._shown = details.params
         self.tree.clear()
         nested = False
+        model = next((one.params for one in KINDS if one.key == details.job.kind), None)
+        titles = {name: field_title(name, info) for name, info in given_names(model).items()} if model else {}
         for name, value in ordered(details.job.kind, details.params):
-            nested = self._add(self.tree.invisibleRootItem(), name.replace("_", " ").capitalize(), value) or nested
+            title = titles.get(name, name.replace("_", " ").capitalize())
+            nested = self._add(self.tree.invisibleRootItem(), title, None if value in ({}, []) else value) or nested
         self.tree.setRootIsDecorated(nested)
         self.tree.expandAll()
+
+    def _copy(self) -> None:
+        if (item := self.tree.currentItem()) is not None:
+            QApplication.clipboard().setText(item.data(1, ROW) or item.text(1))
 
     def _add(self, parent: QTreeWidgetItem, name: str, value: Any) -> bool:
         inner: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
@@ -82,12 +95,13 @@ class Parameters(SectionView):
             value = f"{len(value)} entries"
         elif isinstance(value, list):
             value = ", ".join(_words(one) for one in value)
-        words = "" if isinstance(value, dict) else _words(value)
+        words = whole = "" if isinstance(value, dict) else _words(value)
         if "\n" in words:
             words = f"{words.strip().splitlines()[0]} … ({len(words.splitlines())} lines)"
         item = QTreeWidgetItem(parent, [name, words])
         item.setForeground(0, QColor(current().muted))
-        item.setToolTip(1, words)
+        item.setToolTip(1, whole if len(whole) < 2000 else words)
+        item.setData(1, ROW, whole)  # what is copied
         some = False
         for key, one in inner:
             some = True
@@ -167,7 +181,8 @@ class Tables(SectionView):
         self.choice = styled(QComboBox(), called="Table")
         self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.choice.currentIndexChanged.connect(self._choose)
-        self.nothing = styled(QLabel(alignment=Qt.AlignmentFlag.AlignCenter), name="muted")
+        self.nothing = styled(QLabel(alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True), name="muted")
+        self.nothing.setContentsMargins(24, 12, 24, 12)
         self.line = QWidget()
         line = QHBoxLayout(self.line)
         line.setContentsMargins(20, 10, 20, 0)
@@ -192,8 +207,9 @@ class Tables(SectionView):
             self.choice.blockSignals(True)
             self.choice.clear()
             for one in infos.values():
-                owner = f"{tasks.get(one.ordinal or 0, '')} · " if several_tasks else ""
-                self.choice.addItem(f"{owner}{one.name}", one.id)
+                owner = tasks.get(one.ordinal or 0, "") if several_tasks else ""
+                words = owner if owner and len(names) == 1 else f"{owner} · {one.name}" if owner else one.name
+                self.choice.addItem(words, one.id)
             self.choice.setCurrentIndex(max(0, self.choice.findData(chosen)))
             self.choice.blockSignals(False)
         self._infos = infos
@@ -228,5 +244,6 @@ SECTIONS: dict[str, Callable[[Section, JobDetails, Client, Bridge], SectionView]
     "log": Log,
     "table": Tables,
     "import_results": ImportResults,
+    "report": Report,
 }
 """Section type to its widget."""

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli import audit, cluster, jobs, start, tables, templates, window
+from quarterdeck.cli import audit, cluster, jobs, report, start, tables, templates, window
 from quarterdeck.cli.output import Choice, fail
 from quarterdeck.errors import QuarterdeckError
 
@@ -35,6 +35,7 @@ app = typer.Typer(
 start.add_to(app)
 jobs.add_to(app)
 tables.add_to(app)
+report.add_to(app)
 templates.add_to(app)
 cluster.add_to(app)
 audit.add_to(app)

@@ -16,7 +16,7 @@ from desktop.views.panels.ink import Ink
 from quarterdeck.report.shapes import Floats
 from quarterdeck.report.template import Format
 
-__all__ = ["NumberAxis", "PlainAxis", "TextAxis", "TimeAxis", "number_text", "time_text", "time_ticks"]
+__all__ = ["NumberAxis", "PlacesAxis", "PlainAxis", "TextAxis", "TimeAxis", "number_text", "time_text", "time_ticks"]
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1, 60, 3600, 86400
 _STEPS = (
@@ -154,7 +154,7 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]
         """A name under the axis, shortened to the room (pixels) that there is."""
         self.showLabel(bool(words))
         if words:
-            shown = self.metrics.elidedText(words, Qt.TextElideMode.ElideRight, max(20.0, room))
+            shown = self.metrics.elidedText(words, Qt.TextElideMode.ElideRight, max(40.0, room))
             self.setLabel(text=shown.replace("&", "&amp;").replace("<", "&lt;"))
             self.label.setFont(self.ink.font())
             self.label.setDefaultTextColor(self.ink.tokens.muted)
@@ -193,7 +193,7 @@ class NumberAxis(PlainAxis):
         if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
             return []
         each = 27.0 if self.upright else 76.0
-        most = max(2, int(size / each))
+        most = max(3 if self.upright else 2, int(size / each))
         if self.log and high - low >= 1:
             jump = max(1, math.ceil((high - low) / most))
             whole = range(math.ceil(low), math.floor(high) + 1, jump)
@@ -206,7 +206,8 @@ class NumberAxis(PlainAxis):
                 for value, step in _round(10**low, 10**high, most)
                 if value > 0
             ]
-        return [(value, self._words(value, step)) for value, step in _round(low, high, most)]
+        least = 1.0 if self.form == "integer" else 0.0
+        return [(value, self._words(value, step)) for value, step in _round(low, high, most, least)]
 
     def _words(self, value: float, step: float) -> str:
         if self.form == "percent":
@@ -231,9 +232,9 @@ class NumberAxis(PlainAxis):
         return text.replace("-", "−") + unit + (" %" if self.form == "percent" else "")
 
 
-def _round(low: float, high: float, most: int) -> list[tuple[float, float]]:
-    """Round values from low to high, at most some `most`, each with the distance of two."""
-    wanted = (high - low) / most
+def _round(low: float, high: float, most: int, least: float = 0.0) -> list[tuple[float, float]]:
+    """Round values from low to high, at most some `most` and not closer than `least`, each with the distance of two."""
+    wanted = max((high - low) / most, least)
     if not (math.isfinite(wanted) and wanted > 0):
         return []
     size = 10.0 ** math.floor(math.log10(wanted))
@@ -263,7 +264,7 @@ class TextAxis(PlainAxis):
             every, room = max(1, math.ceil(self.metrics.height() / max(each, 1e-9))), self.WIDEST
         else:
             shown = self.labels[first : last + 1]
-            widest = max((self.metrics.horizontalAdvance(text) for text in shown[:400]), default=0.0) + 10
+            widest = max((self.metrics.horizontalAdvance(text) for text in shown[:400]), default=0.0) + 6
             every = 1 if each >= 56 else max(1, math.ceil(min(widest, 110.0) / max(each, 1e-9)))
             room = every * each - 6
         first += -first % every
@@ -271,6 +272,28 @@ class TextAxis(PlainAxis):
             (float(number), self.metrics.elidedText(self.labels[number], Qt.TextElideMode.ElideRight, max(room, 8.0)))
             for number in range(first, last + 1, every)
         ]
+
+
+class PlacesAxis(TextAxis):
+    """Few numbers, each of which is written where it fits."""
+
+    def __init__(self, side: str, ink: Ink, places: Floats) -> None:
+        self.places = places
+        super().__init__(
+            side, ink, [number_text(value, "integer" if value == int(value) else "number") for value in places]
+        )
+
+    def ticks(self, low: float, high: float, size: float) -> list[tuple[float, str]]:
+        seen = [number for number, place in enumerate(self.places.tolist()) if low <= place <= high]
+        if not seen or high <= low:
+            return []
+        wide = 14.0 if self.upright else max(self.metrics.horizontalAdvance(self.labels[one]) for one in seen) + 10
+        found: list[tuple[float, str]] = []
+        for number in seen:
+            place = float(self.places[number])
+            if not found or (place - found[-1][0]) / (high - low) * size >= wide:
+                found.append((place, self.labels[number]))
+        return found
 
 
 class TimeAxis(PlainAxis):

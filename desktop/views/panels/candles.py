@@ -35,7 +35,7 @@ class _Bodies(Shape):
         first = max(0, int(np.floor(view.left())) - 1)
         stop = min(len(chart.data.time), int(np.ceil(view.right())) + 2)
         opens, highs, lows, closes = (one[first:stop].tolist() for one in chart.levels)
-        wide, _ = chart.pixel()
+        wide, _ = chart.px.size()
         narrow = 1 / wide < 3.0  # pixels a bar: too few for a body
         half = 0.34
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
@@ -112,7 +112,7 @@ class _Signals(Shape):
         painter.setPen(self._chart.ink.pen(self._chart.ink.tokens.surface))
         for x, y in self._points:
             if view.left() <= x <= view.right() and y == y:
-                painter.drawPolygon(self._chart.upright(x, y).map(self._shape))
+                painter.drawPolygon(self._chart.px.around(x, y).map(self._shape))
 
 
 class CandleChart(Chart):

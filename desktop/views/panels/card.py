@@ -110,6 +110,11 @@ class Card(QFrame):
         self._show_legend()
         self.button.setEnabled(self.drawing is not None)
 
+    def wait(self) -> None:
+        """Nothing was read yet."""
+        self.sentence.setText("Reading…")
+        self.button.setEnabled(False)
+
     def end(self) -> None:
         """Before the card is deleted."""
         self._take_off()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from desktop.bridge import Bridge
 
-__all__ = ["NumberTile", "Pie", "Table", "cell_text", "is_number"]
+__all__ = ["NumberTile", "Pie", "Table", "cell_text", "is_number", "paint_rows", "row_height"]
 
 Line = tuple[int, tuple[str, ...]]
 _NUMBERS = ("int", "uint", "float", "double", "halffloat", "decimal", "number")
@@ -200,13 +200,19 @@ def column_widths(data: Rows, panel: TablePanel, page: Any, ink: Ink, room: floa
     return [width + spare for width in wanted]
 
 
-def paint_rows(painter: QPainter, place: QRectF, ink: Ink, data: Rows, panel: TablePanel, page: Any) -> int:
-    """Paint a head and as many rows of the page as fit; how many did."""
+def row_height(ink: Ink) -> float:
+    """A row's height on paper."""
+    return math.ceil(QFontMetricsF(ink.font()).height()) + 5.0
+
+
+def paint_rows(
+    painter: QPainter, place: QRectF, ink: Ink, data: Rows, panel: TablePanel, page: Any, widths_of: Any = None
+) -> int:
+    """Paint a head and as many rows of the page as fit; how many did. The columns are as wide as `widths_of` needs."""
     if page is None or not data.columns:
         return 0
-    widths = column_widths(data, panel, page, ink, place.width())
-    metrics = QFontMetricsF(ink.font())
-    high = math.ceil(metrics.height()) + 5.0
+    widths = column_widths(data, panel, page if widths_of is None else widths_of, ink, place.width())
+    high = row_height(ink)
     fits = max(0, min(int(page.num_rows), int((place.height() - high) // high)))
     kinds = [is_number(kind) for _, kind in data.columns]
     cells = [

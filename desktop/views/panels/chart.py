@@ -154,6 +154,8 @@ class Chart(Plane, Drawing):
         self.redraw()
 
     def paint_on(self, painter: QPainter, place: QRectF) -> None:
+        self.layout_.layout.activate()  # no event has told it of its size
+        self.fit()
         self.render(painter, place, self.viewport().rect(), Qt.AspectRatioMode.IgnoreAspectRatio)
 
     def end(self) -> None:

@@ -53,7 +53,7 @@ class _Cells(Shape):
         if self._image is not None:
             painter.drawImage(QRectF(-0.5, -0.5, columns, rows), self._image)
             return
-        wide, high = chart.pixel()
+        wide, high = chart.px.size()
         gap_x, gap_y = (wide if 6 * wide < 1 else 0.0), (high if 6 * high < 1 else 0.0)
         painter.setPen(Qt.PenStyle.NoPen)
         for number, color in enumerate(chart.colors):
@@ -141,8 +141,8 @@ class HeatMap(Chart):
 
     def cell(self, x: float, y: float) -> Any:
         """From pixels around a cell's middle to the view, whose y goes downwards."""
-        wide, high = self.pixel()
-        transform = self.upright(x, y)
+        wide, high = self.px.size()
+        transform = self.px.around(x, y)
         transform.setMatrix(wide, 0, 0, 0, high, 0, x, y, 1)
         return transform
 

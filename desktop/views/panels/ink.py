@@ -33,14 +33,16 @@ class Ink:
         return interface_font(self.size + larger, weight)
 
     def series(self, number: int) -> QColor:
-        """The colour of a series by its number; after the last the first comes again."""
-        return QColor(self.charts.series[number % len(self.charts.series)])
+        """The colour of a series by its number; after the last the first comes again in another shade."""
+        color = QColor(self.charts.series[number % len(self.charts.series)])
+        shade = number // len(self.charts.series) % 3
+        return color if not shade else color.lighter(140) if shade == 1 else color.darker(140)
 
     def series_pen(self, number: int, points: int = 0) -> QPen:
-        """The pen of a line: another dash each time the colours begin anew; thin where a wide one would be slow."""
-        pen = self.pen(self.series(number), 1.0 if points > 9_000 else 1.4 if not self.fine else 1.1)
+        """The pen of a line: another shade or dash each time the colours begin anew; thin where a line is dense."""
+        pen = self.pen(self.series(number), 1.0 if points > 3_000 else 1.4 if not self.fine else 1.1)
         style = number // len(self.charts.series) % 3
-        if style:
+        if style and self.fine:  # a screen would need too long for dashes
             pen.setDashPattern([5, 3] if style == 1 else [1.5, 2.5])
         return pen
 

@@ -88,6 +88,34 @@ class _Box(pg.ViewBox):  # type: ignore[misc]
             self._chart.click(place.x(), place.y())
 
 
+class Pixels:
+    """A box measured in pixels."""
+
+    def __init__(self, box: Any) -> None:
+        self._box = box
+
+    def size(self) -> tuple[float, float]:
+        """A pixel's width and height in the view's coordinates."""
+        (x0, x1), (y0, y1) = self._box.viewRange()
+        return (x1 - x0) / max(self._box.width(), 1.0), (y1 - y0) / max(self._box.height(), 1.0)
+
+    def points(self, x: Floats, y: Floats) -> list[QPointF]:
+        """Places of the view as pixels from its upper left corner."""
+        (x0, _), (_, y1) = self._box.viewRange()
+        wide, high = self.size()
+        return [QPointF(a, b) for a, b in zip(((x - x0) / wide).tolist(), ((y1 - y) / high).tolist(), strict=True)]
+
+    def corner(self) -> QTransform:
+        """From pixels at the upper left corner, y downwards, to the view."""
+        (x0, _), (_, y1) = self._box.viewRange()
+        return self.around(x0, y1)
+
+    def around(self, x: float, y: float) -> QTransform:
+        """From pixels around a point, y downwards, to the view."""
+        wide, high = self.size()
+        return QTransform(wide, 0, 0, -high, x, y)
+
+
 class Shape(pg.GraphicsObject):  # type: ignore[misc]
     """Something drawn over the whole view; its bounds never matter to the range."""
 
@@ -124,7 +152,7 @@ class Lattice(Shape):
             painter.drawLines([QLineF(at, view.top(), at, view.bottom()) for at, _ in columns])
         if chart.caption:
             painter.save()
-            painter.setTransform(chart.corner(), True)
+            painter.setTransform(chart.px.corner(), True)
             painter.setFont(ink.font())
             painter.setPen(QColor(ink.tokens.muted))
             painter.drawText(QPointF(5, painter.fontMetrics().ascent() + 1), chart.caption)
@@ -139,7 +167,7 @@ class Lattice(Shape):
     @staticmethod
     def _write(painter: QPainter, chart: Plane) -> None:
         painter.save()
-        painter.setTransform(chart.corner(), True)
+        painter.setTransform(chart.px.corner(), True)
         painter.setFont(chart.ink.font())
         painter.setPen(QColor(chart.ink.tokens.muted))
         words = "No value is above zero." if chart.log else "There is no value here."
@@ -166,8 +194,8 @@ class Dots(Shape):
         self._chart, self._x, self._y, self._color, self._size = chart, x[good], y[good], color, size
 
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
-        points = self._chart.pixels(self._x, self._y)
-        paint_dots(painter, self._chart.corner(), points, self._color, self._size)
+        points = self._chart.px.points(self._x, self._y)
+        paint_dots(painter, self._chart.px.corner(), points, self._color, self._size)
 
 
 class Cross(Shape):
@@ -191,9 +219,9 @@ class Cross(Shape):
             painter.drawLine(QLineF(view.left(), self.level, view.right(), self.level))
         for x, y, color in self.dots:
             if view.contains(QPointF(x, y)):
-                at = self._chart.pixels(np.array([x]), np.array([y]))
-                paint_dots(painter, self._chart.corner(), at, QColor(self._ink.tokens.surface), 9.0)
-                paint_dots(painter, self._chart.corner(), at, color, 6.0)
+                at = self._chart.px.points(np.array([x]), np.array([y]))
+                paint_dots(painter, self._chart.px.corner(), at, QColor(self._ink.tokens.surface), 9.0)
+                paint_dots(painter, self._chart.px.corner(), at, color, 6.0)
 
 
 class Plane(pg.GraphicsView):  # type: ignore[misc]
@@ -259,6 +287,7 @@ class Plane(pg.GraphicsView):  # type: ignore[misc]
         self.layout_.setContentsMargins(2, 6, 14, 2)
         self.layout_.setSpacing(0)
         self.box = _Box(self)
+        self.px = Pixels(self.box)
         self.left, self.bottom = self.axes()
         self.layout_.addItem(self.left, 0, 0)
         self.layout_.addItem(self.box, 0, 1)
@@ -276,6 +305,7 @@ class Plane(pg.GraphicsView):  # type: ignore[misc]
         self.build()
         self.box.addItem(self.cross, ignoreBounds=True)
         self.box.sigXRangeChanged.connect(self.fit)
+        self.titles()
         self.mark_times(self.times)
         self.show_span()
         self._ready = True
@@ -388,24 +418,3 @@ class Plane(pg.GraphicsView):  # type: ignore[misc]
 
     def click(self, x: float, y: float) -> None:
         """A place was clicked."""
-
-    def pixel(self) -> tuple[float, float]:
-        """A pixel's width and height in the view's coordinates."""
-        (x0, x1), (y0, y1) = self.box.viewRange()
-        return (x1 - x0) / max(self.box.width(), 1.0), (y1 - y0) / max(self.box.height(), 1.0)
-
-    def pixels(self, x: Floats, y: Floats) -> list[QPointF]:
-        """Places of the view as pixels from its upper left corner."""
-        (x0, _), (_, y1) = self.box.viewRange()
-        wide, high = self.pixel()
-        return [QPointF(a, b) for a, b in zip(((x - x0) / wide).tolist(), ((y1 - y) / high).tolist(), strict=True)]
-
-    def corner(self) -> QTransform:
-        """From pixels at the upper left corner, y downwards, to the view."""
-        (x0, _), (_, y1) = self.box.viewRange()
-        return self.upright(x0, y1)
-
-    def upright(self, x: float, y: float) -> QTransform:
-        """From pixels around a point, y downwards, to the view."""
-        wide, high = self.pixel()
-        return QTransform(wide, 0, 0, -high, x, y)

@@ -11,7 +11,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath
 from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
-from desktop.views.panels.axes import NumberAxis, PlainAxis, number_text, time_text
+from desktop.views.panels.axes import NumberAxis, PlacesAxis, PlainAxis, number_text, time_text
 from desktop.views.panels.chart import Chart
 from desktop.views.panels.drawing import Entry, Pick, Reading
 from desktop.views.panels.plane import Dots, Shape, axis_for, finite_span
@@ -82,9 +82,15 @@ class _Together(Chart):
             return []
         mark: Any = "line" if isinstance(self.data, Lines) else "box"
         return [
-            Entry(one.name, self.ink.series(number), mark, number not in self.hidden)
+            Entry(self._name(one), self.ink.series(number), mark, number not in self.hidden)
             for number, one in enumerate(self.data.series)
         ]
+
+    def _name(self, one: Series) -> str:
+        """A series' name; a number alone says nothing: the column's name stands before it."""
+        split = self.panel.fields.color
+        bare = one.name.replace(".", "", 1).lstrip("-").isdigit()
+        return f"{split} {one.name}" if split and bare else one.name
 
     def shown(self) -> list[tuple[int, Series]]:
         return [(number, one) for number, one in enumerate(self.data.series) if number not in self.hidden]
@@ -202,7 +208,8 @@ class LineChart(_Together):
         step = isinstance(self.panel, LinePanel) and self.panel.options.step
         if len(x):
             curve = pg.PlotCurveItem(x, y, pen=pen, connect="finite", stepMode="right" if step else None)
-            curve.setSegmentedLineMode("auto")
+            # each stretch by itself: a wide line with a thousand turns takes a fifth of a second as a whole
+            curve.setSegmentedLineMode("off" if self.ink.fine else "on")
             curve.opts["antialias"] = len(x) <= 9_000
             self.add(curve)
         # a value between two gaps is no line: it is shown as a dot
@@ -277,13 +284,19 @@ class BarChart(_Together):
     def lying(self) -> bool:
         return self.panel.options.horizontal
 
+    def _along(self, side: str) -> PlainAxis:
+        places = np.unique(np.concatenate([one.x for one in self.data.series] or [np.empty(0)]))
+        if self.data.x.kind == "number" and 0 < len(places) <= 40 and np.isfinite(places).all():
+            return PlacesAxis(side, self.ink, places)
+        return axis_for(side, self.ink, self.data.x)
+
     def axes(self) -> tuple[PlainAxis, PlainAxis]:
         form = self.panel.options.format
         if self.lying:
             self.box.invertY(True)
             self.grid = (True, False)
-            return axis_for("left", self.ink, self.data.x), NumberAxis("bottom", self.ink, form, log=self.log)
-        return NumberAxis("left", self.ink, form, log=self.log), axis_for("bottom", self.ink, self.data.x)
+            return self._along("left"), NumberAxis("bottom", self.ink, form, log=self.log)
+        return NumberAxis("left", self.ink, form, log=self.log), self._along("bottom")
 
     def build(self) -> None:
         shown = self.shown()

@@ -130,7 +130,7 @@ class Scatter(Chart):
     def nearest(self, x: float, y: float | None) -> int | None:
         if not self.seen.any():
             return None
-        wide, high = self.pixel()
+        wide, high = self.px.size()
         away = ((self.x - x) / wide) ** 2 + (0 if y is None else ((self.y - y) / high) ** 2)
         return int(np.where(self.seen, away, np.inf).argmin())
 
@@ -225,7 +225,7 @@ class Histogram(Chart):
     can_log = True
 
     def axes(self) -> tuple[PlainAxis, PlainAxis]:
-        left = NumberAxis("left", self.ink, "number", log=self.log)
+        left = NumberAxis("left", self.ink, "integer", log=self.log)
         if self.data.x.kind == "number":
             return left, NumberAxis("bottom", self.ink, self.panel.options.format)
         return left, axis_for("bottom", self.ink, self.data.x)
@@ -323,8 +323,8 @@ class _Boxes(Shape):
             if np.isfinite(median):
                 painter.drawLine(QLineF(at - half, median, at + half, median))
             if np.isfinite(mean):
-                points = chart.pixels(np.array([float(at)]), np.array([mean]))
-                paint_dots(painter, chart.corner(), points, QColor(chart.ink.tokens.text), 4.0)
+                points = chart.px.points(np.array([float(at)]), np.array([mean]))
+                paint_dots(painter, chart.px.corner(), points, QColor(chart.ink.tokens.text), 4.0)
 
 
 class BoxChart(Chart):
@@ -431,7 +431,9 @@ class ParallelChart(Chart):
             tone = QColor(colors[color])
             tone.setAlpha(alpha)
             pen = self.ink.pen(tone)
-            self.add(pg.PlotCurveItem(x, y, pen=pen, connect="finite", antialias=True))
+            curve = pg.PlotCurveItem(x, y, pen=pen, connect="finite", antialias=True)
+            curve.setSegmentedLineMode("off" if self.ink.fine else "on")
+            self.add(curve)
         self.bright = pg.PlotCurveItem(pen=self.ink.pen(self.ink.tokens.text, 2.0), connect="finite", antialias=True)
         self.add(self.bright)
         self.add(_Ends(self))
@@ -499,7 +501,7 @@ class _Ends(Shape):
         for at, (low, high) in enumerate(chart.ends):
             for level, value, shift in ((0.0, low, 3.0), (1.0, high, -17.0)):
                 painter.save()
-                painter.setTransform(chart.upright(at, level), True)
+                painter.setTransform(chart.px.around(at, level), True)
                 words = at_text(chart.data.axes[at], value)
                 painter.drawText(QRectF(-60, shift, 120, 14), Qt.AlignmentFlag.AlignCenter, words)
                 painter.restore()
