@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,58 @@ def test_the_latest_wins(qtbot: QtBot, bridge: Bridge) -> None:
     assert shown == ["new"]
 
 
+def waiting(database: Any) -> int:
+    found: int = database.value(
+        "postgres",
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+    )
+    return found
+
+
+@pytest.mark.spec("N2")
+def test_a_newer_call_cancels_the_older_one_in_the_database(
+    qtbot: QtBot, bridge: Bridge, database: Any, sign_in: Any, errors: list[BaseException]
+) -> None:
+    client = sign_in()
+    owner = QObject()
+    blocker = database.connect("postgres", autocommit=False)
+    blocker.execute("lock table qd.job in access exclusive mode")
+    tasks = []
+    for _ in range(12):  # more than there are threads and connections
+        tasks.append(bridge.latest(owner, "count", bridge.call(client.count)))
+        qtbot.waitUntil(lambda: waiting(database) == 1)
+    qtbot.waitUntil(lambda: all(task.done() for task in tasks[:-1]))
+    # all but the last are gone from the database: only its connection is in use
+    qtbot.waitUntil(lambda: client.engine.pool.checkedout() == waiting(database) == 1)
+    assert not tasks[-1].done()
+    blocker.rollback()
+    qtbot.waitUntil(tasks[-1].done)
+    assert tasks[-1].result() == 0
+    assert all(task.cancelled() for task in tasks[:-1])
+    assert client.engine.pool.checkedout() == 0
+    assert not errors
+
+
+@pytest.mark.spec("N2")
+def test_what_ends_with_its_owner_is_cancelled_in_the_database_but_no_write(
+    qtbot: QtBot, bridge: Bridge, database: Any, sign_in: Any, errors: list[BaseException]
+) -> None:
+    job = database.submit("alice")
+    client = sign_in()
+    owner = QObject()
+    blocker = database.connect("postgres", autocommit=False)
+    blocker.execute("lock table qd.job in access exclusive mode")
+    tasks = [bridge.start(owner, bridge.call(client.count)), bridge.start(owner, bridge.call(client.terminate, job))]
+    qtbot.waitUntil(lambda: waiting(database) == 2)
+    owner.deleteLater()
+    qtbot.waitUntil(lambda: all(task.done() for task in tasks))
+    qtbot.waitUntil(lambda: waiting(database) == 1)
+    blocker.rollback()
+    qtbot.waitUntil(lambda: database.value("alice", "select status from qd.job") == "failed")
+    qtbot.waitUntil(lambda: client.engine.pool.checkedout() == 0)
+    assert not errors
+
+
 def test_calls_that_wait_are_not_made_once_nobody_wants_them(qtbot: QtBot, bridge: Bridge) -> None:
     owner = QObject()
     release, made = threading.Event(), threading.Event()
@@ -131,6 +185,25 @@ def test_what_is_told_in_a_moment_is_delivered_together(qtbot: QtBot, loop: Any)
     listening.tell(frozenset({1}))
     listening.tell(None)
     qtbot.waitUntil(lambda: got[-1] is None)
+
+
+def test_everything_is_told_once_a_second_whoever_asks_for_it(qtbot: QtBot, loop: Any) -> None:
+    listening = Listening()
+    got: list[tuple[float, Any]] = []
+    listening.changed.connect(lambda ids: got.append((time.monotonic(), ids)))
+    begun = time.monotonic()
+
+    def flood() -> bool:
+        listening.tell(None)
+        listening.tell(frozenset({1}))
+        return time.monotonic() - begun > 2.3
+
+    qtbot.waitUntil(flood)
+    qtbot.waitUntil(lambda: got[-1][1] is None and got[-1][0] - begun > 2.3, timeout=3000)
+    everything = [when for when, ids in got if ids is None]
+    assert 3 <= len(everything) <= 5
+    assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(everything))
+    assert len(got) > len(everything)  # single changes are told in between
 
 
 def test_none_and_true_keep_their_counts(qtbot: QtBot) -> None:
