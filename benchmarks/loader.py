@@ -41,6 +41,7 @@ from quarterdeck.job import Level, Stream
 from quarterdeck.lines import CHUNK_LINES, encode_lines
 from quarterdeck.schema import sql
 from quarterdeck.server import Server
+from quarterdeck.trigrams import trigrams
 
 PERSON = "person01"
 ADMIN = "boss"
@@ -49,7 +50,7 @@ RARE = {"xylophone": 1, "zeppelin": 20, "quagga": 10_000}
 """Words and the number of lines that hold them; a line with a rarer word never holds a more frequent one."""
 
 DATABASE = "quarterdeck"
-_FORMAT = 3
+_FORMAT = 4
 """Raise it when what is made changes, so that an older cache is made again."""
 
 
@@ -318,7 +319,7 @@ def _log(connection: psycopg.Connection[tuple[object, ...]], sizes: Sizes) -> in
     ]
     each = sizes.lines // sizes.tasks
     rare = _rare(sizes.lines)
-    columns = "job_id, task_id, creator, attempt, first_line, lines, time_min, time_max, levels, body"
+    columns = "job_id, task_id, creator, attempt, first_line, lines, time_min, time_max, levels, body, trigrams"
     with connection.cursor() as cursor, cursor.copy(f"copy qd.log_chunk ({columns}) from stdin".encode()) as copy:
         for wave in range(0, sizes.tasks, sizes.together):
             group = tasks[wave : wave + sizes.together]
@@ -339,7 +340,7 @@ def _log(connection: psycopg.Connection[tuple[object, ...]], sizes: Sizes) -> in
                     lines.append((_BASE + _LINE * k, Stream.STDOUT, level, text))
                 chunk = encode_lines(lines)
                 row = (job, group[place], PERSON, 1, begin, chunk.lines, chunk.time_min, chunk.time_max)
-                copy.write_row((*row, list(chunk.levels), chunk.body))
+                copy.write_row((*row, list(chunk.levels), chunk.body, trigrams(chunk.body)))
     return job
 
 

@@ -241,13 +241,16 @@ _TERMINAL = {
 """The sixteen colours of terminals, tuned so that each can be read on the theme's surface."""
 
 
-@cache
 def terminal_color(number: int, on: str | None = None) -> QColor:
     """A colour of a terminal's text: a number of its palette of 256, or 0x1000000 + 0xrrggbb.
 
-    `on`: the surface that it must be readable on; what is not becomes the theme's text colour.
+    `on`: the surface that it must be readable on; what is not becomes black or white.
     """
-    dark = on == DARK.surface or (on is None and theme.tokens.name == "dark")
+    return _terminal_color(number, theme.tokens.name == "dark", on)
+
+
+@cache
+def _terminal_color(number: int, dark: bool, on: str | None) -> QColor:
     if number < 16:
         return QColor(f"#{_TERMINAL['dark' if dark else 'light'].split()[number]}")
     if number >= 0x1000000:
@@ -258,9 +261,14 @@ def terminal_color(number: int, on: str | None = None) -> QColor:
         color = QColor(levels[cube // 36], levels[cube // 6 % 6], levels[cube % 6])
     else:
         color = QColor(*[8 + 10 * (number - 232)] * 3)
-    if on is not None and _contrast(color, QColor(on)) < 2:
-        return QColor((DARK if dark else LIGHT).text)
-    return color
+    return color if on is None else readable(color, QColor(on))
+
+
+def readable(color: QColor, on: QColor) -> QColor:
+    """The colour if it can be read on another, else black or white."""
+    if _contrast(color, on) >= 2:
+        return color
+    return QColor("#10161e" if _luminance(on) > 0.2 else "#ffffff")
 
 
 def _contrast(one: QColor, other: QColor) -> float:
@@ -456,6 +464,7 @@ QPlainTextEdit#code {{ background: {surface}; border: 1px solid {line}; border-r
 QComboBox {{ padding-right: 22px; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px; }}
+QComboBox QLineEdit {{ border: none; border-radius: 0; padding: 0; min-height: 0; background: transparent; }}
 QPushButton#choice {{ padding: 5px 28px 5px 10px; }}
 QPushButton#choice::menu-indicator {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px;
     subcontrol-origin: padding; subcontrol-position: right center; right: 6px; }}

@@ -34,14 +34,14 @@ _MANY = 50_000
 _EPOCH = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL's binary times begin."""
 
-_TEXT = "substr(l.line, strpos(l.line, E'\\t') + 4)"
-"""The text of a line of a body."""
-
 _FIELDS = ("id", "task", "low", "high", "debug", "info", "warning", "error")
 _ROW = np.dtype(
     [("fields", ">i2")]
     + [pair for name in _FIELDS for pair in ((f"{name} size", ">i4"), (name, ">i8" if name in _FIELDS[:4] else ">i4"))]
 )
+_ID = np.dtype([("fields", ">i2"), ("size", ">i4"), ("id", ">i8")])
+_FEW = 200
+"""Chunks that are read at once rather than looked over first."""
 _HEAD = 19
 """Bytes before the rows of PostgreSQL's binary COPY format; two more follow them."""
 
@@ -66,13 +66,14 @@ class Condition(NamedTuple):
     """What the database asks of texts `{0}`: of a line's, and of a body as a whole before it is taken apart.
 
     A body that holds such a line must let itself through, others may. Both are asked of the texts as `prepared` makes
-    them of the stored ones.
+    them of the stored ones. `bits`: those that the trigrams of such a body have.
     """
 
     line: str
     body: str
     values: dict[str, Any]
     prepared: str = "{0}"
+    bits: Sequence[int] = ()
 
 
 class Chunks:
@@ -258,18 +259,28 @@ class Chunks:
         found = {row.id: Stored(*row) for row in rows}
         return [found[number] for number in ids if number in found]
 
+    def likely(self, ids: Numbers, condition: Condition) -> Numbers:
+        """Those of some chunks, in their order, that can hold a matching line by their trigrams."""
+        if not condition.bits or len(ids) < _FEW:
+            return ids
+        bits = " and ".join(f"get_bit(c.trigrams, {int(bit)}) = 1" for bit in condition.bits)
+        query = (
+            f"copy (select c.id from qd.log_chunk as c where c.job_id = {int(self._job)}"
+            f" and (c.trigrams is null or {bits})) to stdout (format binary)"
+        )
+        with self.driver() as cursor, cursor.copy(query.encode()) as copy:
+            data = b"".join(bytes(part) for part in copy)
+        found = np.frombuffer(data, _ID, count=(len(data) - _HEAD - 2) // _ID.itemsize, offset=_HEAD)["id"]
+        return ids[np.isin(ids, found.astype(np.int64))]
+
     def matching(self, ids: Sequence[int], condition: Condition) -> list[tuple[Stored, list[int]]]:
         """Of some chunks, the lines that a condition lets through, and their places in the chunk."""
-        line = condition.line.format(condition.prepared.format(_TEXT))
         query = (
             "select f.id, f.task_id, t.ordinal, f.first_line, f.body, f.places from ("
-            " select c.id, c.task_id, coalesce(c.first_line, 0) as first_line,"
-            " string_agg(l.line, E'\\n' order by l.place) as body, array_agg(l.place - 1 order by l.place) as places"
-            " from qd.log_chunk as c"
-            " cross join lateral unnest(string_to_array(c.body, E'\\n')) with ordinality as l(line, place)"
-            " where c.id = any (%(ids)s::bigint[])"
-            f" and {condition.body.format(condition.prepared.format('c.body'))} and {line}"
-            " group by c.id) as f left join qd.task as t on t.id = f.task_id"
+            " select c.id, c.task_id, c.first_line, string_agg(c.lines[l.place], E'\\n' order by l.place) as body,"
+            " array_agg(l.place - 1 order by l.place) as places"
+            f" from {self._lines_of(condition)} group by c.id, c.task_id, c.first_line"
+            ") as f left join qd.task as t on t.id = f.task_id"
         )
         with self.driver() as cursor:
             rows = cursor.execute(query.encode(), {"ids": list(ids), **condition.values}).fetchall()
@@ -279,30 +290,44 @@ class Chunks:
     def places(self, ids: Sequence[int], condition: Condition) -> list[tuple[int, bytes]]:
         """Of some chunks, those with lines that a condition lets through, and the places of these, an int2 each."""
         query = (
-            "select c.id, string_agg(int2send((l.place - 1)::smallint), '') from ("
-            f" select b.id, {condition.prepared.format('b.body')} as body from qd.log_chunk as b"
-            " where b.id = any (%(ids)s::bigint[]) offset 0) as c"  # prepared once
-            " cross join lateral unnest(string_to_array(c.body, E'\\n')) with ordinality as l(line, place)"
-            f" where {condition.body.format('c.body')} and {condition.line.format(_TEXT)}"
-            " group by c.id"
+            "select c.id, string_agg(int2send((l.place - 1)::smallint), '')"
+            f" from {self._lines_of(condition)} group by c.id"
         )
         with self.driver() as cursor:
             return list(cursor.execute(query.encode(), {"ids": list(ids), **condition.values}).fetchall())
+
+    @staticmethod
+    def _lines_of(condition: Condition) -> str:
+        """Chunks `c` by their ids, and the lines `l` of each that the condition lets through."""
+        body = condition.body.format("c.body")
+        # most lines are turned away as they are; of the rest the text alone is looked at
+        coarse, line = (
+            condition.body.format("l.line"),
+            condition.line.format("substr(l.line, strpos(l.line, E'\\t') + 4)"),
+        )
+        return (
+            "(select b.id, b.task_id, coalesce(b.first_line, 0) as first_line,"
+            " string_to_array(b.body, E'\\n') as lines,"
+            f" {condition.prepared.format('b.body')} as body from qd.log_chunk as b"
+            " where b.id = any (%(ids)s::bigint[]) offset 0) as c"  # so that a body is prepared once
+            " cross join lateral unnest(string_to_array(c.body, E'\\n')) with ordinality as l(line, place)"
+            f" where {body} and {coarse} and {line}"
+        )
 
     def whole(self, ids: Sequence[int]) -> list[tuple[Stored, list[int]]]:
         """All lines of some chunks, with their places."""
         return [(chunk, list(range(chunk.body.count("\n") + 1))) for chunk in self.stored(ids)]
 
     def streamed(
-        self, ids: Numbers, read: Callable[[Sequence[int]], list[_T]], most: int
+        self, ids: Numbers, read: Callable[[Sequence[int]], list[_T]], most: int, least: int = 32
     ) -> Iterator[tuple[int, list[_T]]]:
-        """What `read` gives for many chunks, in growing batches of `most` at most, read two ahead.
+        """What `read` gives for many chunks, in batches that grow from `least` to `most`, read two ahead.
 
         Gives with each batch how many of `ids` have been looked at.
         """
         cuts = [0]
         while cuts[-1] < len(ids):
-            cuts.append(min(len(ids), cuts[-1] + min(32 << (len(cuts) - 1), most)))
+            cuts.append(min(len(ids), cuts[-1] + min(least << (len(cuts) - 1), most)))
         if len(cuts) <= 2:
             for start, end in pairwise(cuts):
                 yield end, read(ids[start:end].tolist())

@@ -13,6 +13,7 @@ from quarterdeck.chunks import Chunks, Condition
 from quarterdeck.errors import Invalid
 from quarterdeck.job import Level
 from quarterdeck.outline import Cursor, Numbers
+from quarterdeck.trigrams import bits_of
 
 __all__ = ["Finding", "Wanted"]
 
@@ -55,10 +56,10 @@ class Wanted:
             return self._regular()
         if self.case:
             asked = "strpos({0}, %(text)s) > 0"
-            return Condition(asked, asked, {"text": self.text})
+            return Condition(asked, asked, {"text": self.text}, bits=bits_of(self.text))
         if self.text.isascii():  # lower case by the rules of C is a tenth of the work, but knows ASCII only
             asked = "strpos({0}, %(text)s) > 0"
-            return Condition(asked, asked, {"text": self.text.lower()}, 'lower({0} collate "C")')
+            return Condition(asked, asked, {"text": self.text.lower()}, 'lower({0} collate "C")', bits_of(self.text))
         pattern = "%" + "".join(f"!{char}" if char in "!%_" else char for char in self.text) + "%"
         asked = "{0} ilike %(text)s escape '!'"
         return Condition(asked, asked, {"text": pattern})
@@ -102,12 +103,13 @@ class Finding:
         if not self.wanted.possible:
             self.complete = True
             return
+        condition = self.wanted.condition()
         outline = self._chunks.outline(self.wanted.task, self.wanted.severity)
         order = outline.starts
-        order = order[~np.isin(outline.chunks.id[order], self._looked)]
-        ids = outline.chunks.id[order]
+        new = outline.chunks.id[order[~np.isin(outline.chunks.id[order], self._looked)]]
+        ids = self._chunks.likely(new, condition)
+        read = partial(self._chunks.places, condition=condition)
         self.complete = not len(ids)
-        read = partial(self._chunks.places, condition=self.wanted.condition())
         before = 0
         for looked, batch in self._chunks.streamed(ids, read, 512):
             found = self._found(batch)
@@ -116,6 +118,7 @@ class Finding:
             self.complete = looked == len(ids)
             before = looked
             yield looked / len(ids)
+        self._looked = np.concatenate([self._looked, new])
 
     def _found(self, batch: Sequence[tuple[int, bytes]]) -> Numbers:
         """The hits of some chunks as rows of time, chunk, place."""

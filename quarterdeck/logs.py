@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
 
 from quarterdeck.ansi import plain
@@ -331,15 +332,18 @@ class Log:
         if before is not None:
             order = order[outline.chunks.low[order] <= before.micros]
         ids = outline.chunks.id[order]
+        if wanted.text:
+            order = order[np.isin(ids, self._chunks.likely(ids, wanted.condition()))]
+            ids = outline.chunks.id[order]
         sign = -1 if backward else 1
         ends = sign * (outline.chunks.high if backward else outline.chunks.low)[order]
         read: Callable[[Sequence[int]], list[tuple[Stored, list[int]]]] = self._chunks.whole
         if wanted.text:
             read = partial(self._chunks.matching, condition=wanted.condition())
-        most = 256 if wanted.text else 64
+        least, most = (2, 256) if wanted.text else (32, 64)
         picked = _picker(wanted, after, before)
         waiting: list[tuple[tuple[int, int, int], str, Stored]] = []
-        for looked, batch in self._chunks.streamed(ids, read, most):
+        for looked, batch in self._chunks.streamed(ids, read, most, least):
             for chunk, places in batch:
                 for at, text in picked(chunk, places):
                     heapq.heappush(waiting, ((sign * at.micros, sign * at.chunk, sign * at.offset), text, chunk))

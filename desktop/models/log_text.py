@@ -40,7 +40,8 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A line ready to be painted: `text` without control characters, in `width` columns of a fixed font.
+    """A line ready to be painted: `text` without control characters but tabs, in `width` columns of a fixed
+    font.
 
     `columns` is the column of each character and the width at last; None if each character takes one.
     """
@@ -120,7 +121,6 @@ def shown(line: LogLine) -> Shown:
     columns = array("i")
     column = 0
     joined = False
-    tabs = "\t" in text
     for char in text:
         columns.append(column)
         if char == "\t":
@@ -129,7 +129,7 @@ def shown(line: LogLine) -> Shown:
             column += _width(char)
         joined = char == _JOINER
     columns.append(column)
-    return Shown(line, text.replace("\t", " ") if tabs else text, column, spans, columns)
+    return Shown(line, text, column, spans, columns)
 
 
 def _width(char: str) -> int:

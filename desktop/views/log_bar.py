@@ -31,7 +31,7 @@ class TaskChoice(QComboBox):
         self.setLineEdit(self._edit)
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(17)
+        self.setMinimumContentsLength(14)
         self.setMaxVisibleItems(20)
         self.setToolTip("Show only one task's lines: type a part of its name")
         self.setAccessibleName("Task")
@@ -94,7 +94,7 @@ class SearchBar(QWidget):
         self.place: Cursor | None = None
         self.field = QLineEdit(placeholderText="Search the whole log…", clearButtonEnabled=True)
         self.field.setAccessibleName("Search the log")
-        self.field.setMinimumWidth(210)
+        self.field.setMinimumWidth(150)
         self.field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.field.setMaximumWidth(340)
         self.case = QAction("Match upper and lower case", self, checkable=True)

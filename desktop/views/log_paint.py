@@ -8,7 +8,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter
 from desktop.models.log import LogModel
 from desktop.models.log_search import LogSearch
 from desktop.models.log_text import Piece, Shown, times
-from desktop.theme import LOG_ROW_HEIGHT, current, level_color, monospaced, terminal_color
+from desktop.theme import LOG_ROW_HEIGHT, current, level_color, monospaced, readable, terminal_color
 from quarterdeck.ansi import Style
 from quarterdeck.job import Level, Stream
 
@@ -81,6 +81,8 @@ class LinePainter:
         quiet = line.line.stream is Stream.EXECUTION and line.line.level is Level.INFO
         plain = QColor(t.muted if quiet else level_color(line.line.level))
         for piece in pieces:
+            if piece.text == "\t":
+                continue
             painter.setFont(self._styled(piece))
             painter.setPen(_color(piece.style, plain))
             painter.drawText(QPointF(left + piece.column * self.advance, band.top() + self._base), piece.text)
@@ -98,11 +100,13 @@ class LinePainter:
 
 def _color(style: Style, plain: QColor) -> QColor:
     t = current()
-    fore = style.back if style.inverse else style.fore
+    fore, back = (style.back, style.fore) if style.inverse else (style.fore, style.back)
     if fore is None:
         color = QColor(t.surface) if style.inverse else QColor(plain)
     else:
-        color = QColor(terminal_color(fore, None if style.inverse or style.back is not None else t.surface))
+        color = QColor(terminal_color(fore, None if style.inverse or back is not None else t.surface))
+    if back is not None:
+        color = readable(color, terminal_color(back))
     if style.faint:
         color.setAlphaF(0.6)
     return color

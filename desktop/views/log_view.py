@@ -89,7 +89,7 @@ class LogView(QWidget):
         bar = QHBoxLayout()
         bar.setContentsMargins(14, 10, 14, 10)
         bar.setSpacing(8)
-        bar.addWidget(self.bar, 1)
+        bar.addWidget(self.bar, 4)
         bar.addWidget(self.task)
         bar.addWidget(self.level)
         bar.addStretch(1)

@@ -19,6 +19,8 @@ from quarterdeck.errors import Invalid
 __all__ = ["Order", "Store"]
 
 _TIMEOUT = 60.0
+_SHORT = 4096
+"""Characters of a chunk that has no trigrams: it is read in no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Store:
         metas = [meta for meta, _ in chunks]
         self._rows(
             "select qd.write_log(%s, %s, %s::bigint[], %s::integer[], %s::timestamptz[], %s::timestamptz[],"
-            " %s::integer[], %s::text[])",
+            " %s::integer[], %s::text[], %s::bytea[])",
             task,
             attempt,
             [meta["first"] for meta in metas],
@@ -146,6 +148,7 @@ class Store:
             [dt.datetime.fromisoformat(meta["t1"]) for meta in metas],
             [count for meta in metas for count in meta["levels"]],
             [body for _, body in chunks],
+            [_trigrams(body) for _, body in chunks],
         )
 
     def set_progress(self, task: int, attempt: int, fraction: float | None, message: str) -> None:
@@ -247,6 +250,14 @@ class Store:
             after,
             binary=True,
         )
+
+
+def _trigrams(body: str) -> bytes | None:
+    if len(body) < _SHORT:
+        return None
+    from quarterdeck.trigrams import trigrams  # NumPy comes with it, which a node of short logs needn't load
+
+    return trigrams(body)
 
 
 def _time(text: str | None) -> dt.datetime | None:

@@ -17,7 +17,7 @@ from quarterdeck.client import Client
 from quarterdeck.errors import Invalid, NotFound, Refused
 from quarterdeck.job import Level, LogLine, Stream
 from quarterdeck.lines import Chunk, Line, encode_lines, into_chunks, micros_of
-from quarterdeck.logs import Searched, Cursor, Log, line_text
+from quarterdeck.logs import Cursor, Log, Searched, line_text
 
 if TYPE_CHECKING:
     from tests.conftest import Database

@@ -53,7 +53,8 @@ end $$;
 create trigger marks before insert on qd.log_chunk for each row execute function qd.mark_lines();
 
 create function qd.write_log(task bigint, attempt integer, first_line bigint[], lines integer[], time_min timestamptz[],
-                             time_max timestamptz[], levels integer[], body text[]) returns void
+                             time_max timestamptz[], levels integer[], body text[], trigrams bytea[] default null)
+returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_task qd.task := qd.held_task(write_log.task, write_log.attempt);
@@ -69,11 +70,15 @@ begin
     raise exception 'A chunk of a log has 1 to 500 lines, the number of its first one, and at most 40 MB.'
       using errcode = 'QD003';
   end if;
-  insert into qd.log_chunk (job_id, task_id, creator, attempt, first_line, lines, time_min, time_max, levels, body)
+  insert into qd.log_chunk (job_id, task_id, creator, attempt, first_line, lines, time_min, time_max, levels, body,
+                            trigrams)
   select v_task.job_id, v_task.id, v_task.creator, write_log.attempt, x.f, x.n, x.a, x.z,
-         write_log.levels[4 * x.i - 3 : 4 * x.i], x.b
-    from unnest(write_log.first_line, write_log.lines, write_log.time_min, write_log.time_max, write_log.body)
-         with ordinality as x(f, n, a, z, b, i)
+         write_log.levels[4 * x.i - 3 : 4 * x.i], x.b,
+         -- bits of another number would be asked for beyond their end
+         case when octet_length(x.t) = 1536 then x.t end
+    from unnest(write_log.first_line, write_log.lines, write_log.time_min, write_log.time_max, write_log.body,
+                write_log.trigrams) with ordinality as x(f, n, a, z, b, t, i)
+   where x.i <= v_count
    order by x.i
   on conflict do nothing;
 end $$;
