@@ -58,6 +58,8 @@ class Shown:
 
     def pieces(self, first: int, last: int) -> Iterator[Piece]:
         """What is seen of it between two columns: however long the line is, only that is looked at."""
+        if first > self.width:
+            return
         if self.columns is None:
             start, end = max(first, 0), min(last, len(self.text))
         else:
