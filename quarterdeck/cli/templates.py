@@ -104,13 +104,15 @@ def delete(context: typer.Context, name: Name) -> None:
     say(f"template '{name}' deleted")
 
 
-def _document(file: str) -> bytes:
+def _document(file: str) -> str | bytes:
     from quarterdeck.report.checks import MAX_BYTES
 
     try:
         if file == "-":
-            return sys.stdin.buffer.read(MAX_BYTES + 1)
+            return sys.stdin.read(MAX_BYTES + 1)
         with Path(file).open("rb") as opened:
             return opened.read(MAX_BYTES + 1)
+    except UnicodeDecodeError:
+        raise Invalid("standard input is no text") from None
     except OSError as error:
         raise Invalid(f"'{file}' can't be read: {(error.strerror or str(error)).lower()}") from None

@@ -44,7 +44,7 @@ def parse(document: Mapping[str, Any] | Template) -> Template:
     version = document.get("version", VERSION)
     if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
         raise Invalid(
-            f"the template is of version {version}, and this version of Quarterdeck reads up to {VERSION}: "
+            f"the template is of version {str(version)[:9]}, and this version of Quarterdeck reads up to {VERSION}: "
             "update Quarterdeck",
             field="version",
         )
