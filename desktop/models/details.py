@@ -22,7 +22,7 @@ _TASK_COLUMNS = (
     Heading("run_time", "Run Time", 12, "right"),
     Heading("started", "Start Time", 22),
     Heading("attempt", "Attempt", 9, "right"),
-    Heading("error", "Error", 44),
+    Heading("error", "Message", 44),
 )
 
 
@@ -60,7 +60,7 @@ class TasksModel(RowsModel[Task]):
             case "attempt":
                 return str(task.attempt)
             case _:
-                return task.error or task.message
+                return task.error or (task.message if task.status not in ENDED else "")
 
 
 class JobDetails(QObject):

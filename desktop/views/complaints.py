@@ -55,8 +55,10 @@ def complaints(model: type[BaseModel], error: ValidationError) -> dict[str, str]
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """With a capital (unless it begins with a file's or a parameter's name) and a full stop; nothing for nothing."""
+    first = text.split(" ", 1)[0].rstrip(",:;")
+    word = first.isalpha() or not first[:1].islower()
+    return (text[:1].upper() + text[1:] if word else text) + ("" if not text or text.endswith((".", "!", "?")) else ".")
 
 
 def _inside(loc: tuple[int | str, ...]) -> str:

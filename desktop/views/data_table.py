@@ -135,6 +135,7 @@ class DataTable(QWidget):
         self._connect()
         self._dress()
         self.page.go(0)
+        self._shown()
 
     def _dress_view(self) -> None:
         view = styled(self.view, name="data")
@@ -170,6 +171,7 @@ class DataTable(QWidget):
         for part in (self.first, self.back, self.where, self.next, self.last):
             bottom.addWidget(part)
         self.middle.addWidget(self.view)
+        self.nothing.setContentsMargins(24, 12, 24, 12)
         self.middle.addWidget(self.nothing)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

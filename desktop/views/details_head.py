@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QT
 from desktop import resources
 from desktop.models.details import JobDetails
 from desktop.theme import current, styled, theme
+from desktop.views.complaints import sentence
 from desktop.views.job_table import paint_status, status_width
 from quarterdeck.client import Client
 from quarterdeck.columns import duration_text, time_text
@@ -64,21 +65,21 @@ class DetailsHead(QWidget):
         self._client = client
         self.back = styled(QPushButton(kind.title), name="link", tip="Back to the list (Esc)", called="Back")
         self.back.setVisible(not windowed)
-        self.kind = styled(QLabel(kind.title, visible=windowed), name="muted")
+        self.kind = styled(QLabel(kind.title), name="muted", visible=windowed)
         self.tear = styled(QToolButton(), name="flat", tip="Open in a new window (Ctrl+Shift+N)", visible=not windowed)
         self.title = styled(QLabel(textFormat=Qt.TextFormat.PlainText, wordWrap=True), name="title")
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.status = StatusPill(model.job)
         self.facts = styled(QLabel(textFormat=Qt.TextFormat.PlainText, wordWrap=True), name="muted")
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.rerun_of = styled(QPushButton(visible=False), name="link")
-        self.workflow = styled(QPushButton(visible=False), name="link")
+        self.rerun_of = styled(QPushButton(), name="link", visible=False)
+        self.workflow = styled(QPushButton(), name="link", visible=False)
         self.trouble = styled(QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText), name="problem", visible=False)
         self.trouble.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self.error = styled(QPushButton("Show in Log"), tip="The first error with its traceback (F8)", visible=False)
-        self.close_page = QPushButton("Close", visible=False)
+        self.close_page = styled(QPushButton("Close"), visible=False)
         self.buttons = {
             Action.LOG: styled(QPushButton("View Log"), tip="In a window of its own (Ctrl+L)", called="View Log"),
             Action.RERUN: QPushButton("Run Again…"),
@@ -163,9 +164,7 @@ class DetailsHead(QWidget):
         if self.trouble.objectName() != name:
             self.trouble.setObjectName(name)
             self.trouble.style().polish(self.trouble)
-        self.trouble.setText(
-            words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) or not words else ".")
-        )
+        self.trouble.setText(sentence(words))
         self.trouble.setVisible(bool(words))
         failed = details is not None and bool(details.error) and job.status in ENDED
         self.error.setVisible(failed and not model.gone and Action.LOG in job.actions)
@@ -183,9 +182,9 @@ class DetailsHead(QWidget):
             parts.append(f"ended {_later(job)}")
         if job.started is not None:
             parts.append(duration_text(run_time(job, self._client.now())))
-        if details is not None and len(details.tasks) > 1:
+        if details is not None and (count := len(details.tasks)) > 1:
             over = sum(task.status in ENDED for task in details.tasks)
-            parts.append(f"{over:,} of {len(details.tasks):,} tasks ended")
+            parts.append(f"{count:,} tasks" if over == count else f"{over:,} of {count:,} tasks ended")
         if details is not None and details.terminated_by and job.ended is None:
             parts.append(f"{details.terminated_by} asked for its end")
         if job.ended is None and job.message:

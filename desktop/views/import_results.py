@@ -92,6 +92,7 @@ class ImportResults(SectionView):
         self.files: DataTable | None = None
         self.cards = {name: Card(name) for name in ("Rows read", "Written", "Rejected", "Symbols", "Times (UTC)")}
         self.nothing = styled(QLabel(alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True), name="muted")
+        self.nothing.setContentsMargins(24, 12, 24, 12)
         self.rejected = styled(QPushButton(), name="link")
         self.all_symbols = styled(QPushButton(), name="link")
         self.preview = styled(QPushButton("Preview of the first rows"), name="link")

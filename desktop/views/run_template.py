@@ -24,6 +24,7 @@ __all__ = ["Template", "facts_grid", "ordered"]
 
 
 _LINES = 30
+_NAMES = {"python": "Python", "quarterdeck": "Quarterdeck", "system": "System"}
 
 
 def ordered(kind: str, params: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -166,7 +167,7 @@ class Template(SectionView):
         submitted = details.template.get("quarterdeck")
         if submitted and not found:
             found["quarterdeck"] = f"{submitted} (when it was started)"
-        return [(name.capitalize(), value) for name, value in found.items()]
+        return [(_NAMES.get(name, name), value) for name, value in found.items()]
 
     @staticmethod
     def _code(text: str, name: str) -> QPlainTextEdit:

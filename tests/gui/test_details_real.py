@@ -239,7 +239,7 @@ def test_a_factors_details_tell_all_of_its_run(
     assert words[words.index("Rows") + 1] == "4"
     assert any(f"import job {imported}" in one for one in words)
     assert words[words.index("Python") + 1] == platform.python_version()
-    assert words[words.index("Polars") + 1] == importlib.metadata.version("polars")
+    assert words[words.index("polars") + 1] == importlib.metadata.version("polars")
 
     tree = titled(qtbot, details, "Run Parameters")
     assert isinstance(tree, Parameters)
