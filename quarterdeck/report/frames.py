@@ -67,7 +67,8 @@ class Frames:
         self._access.refresh()
 
     def values(self, choice: str) -> list[Any]:
-        """What a choice offers, ascending: texts, numbers, true and false, or times in UTC; at most 10,000.
+        """What a choice offers, ascending: texts, numbers, true and false, or times in UTC; at most 10,000, of times
+        the latest.
 
         Raises:
             Invalid, NotFound: the template has no such choice, its table is not there or lacks the column.
@@ -77,8 +78,8 @@ class Frames:
         if found is None:
             names = [one.name for one in self.template.choices]
             raise Invalid(f"the template has no choice '{choice}'{hint(choice, names)}", field=choice)
-        made: list[Any] = self._held.get(("values", choice), lambda: self._distinct(found), _list_size)
-        return list(made)
+        every = self._offered(found)
+        return list(every.tail(MAX_CHOICES) if isinstance(every.dtype, pl.Datetime) else every.head(MAX_CHOICES))
 
     def read(
         self,
@@ -142,15 +143,17 @@ class Frames:
     def _initial(self, choice: Choice) -> tuple[Any, ...]:
         if choice.initial == "none":
             return ()
-        offered = self.values(choice.name)
+        offered = self._offered(choice)
         count = choice.count if choice.multiple else 1
-        return tuple(offered[:count] if choice.initial == "first" else offered[-count:])
+        return tuple(offered.head(count) if choice.initial == "first" else offered.tail(count))
 
-    def _distinct(self, choice: Choice) -> list[Any]:
+    def _offered(self, choice: Choice) -> pl.Series:
+        return self._held.get(("values", choice.name), lambda: self._distinct(choice), _series_size)
+
+    def _distinct(self, choice: Choice) -> pl.Series:
         needed = needs(self.template, {choice.source: frozenset([choice.column])})
         loaded = self._load(choice.source, {}, Picked(), needed, hold=False)
-        column = loaded.column(choice.column).drop_nulls().unique().sort()
-        return list(column.head(MAX_CHOICES))
+        return loaded.column(choice.column).drop_nulls().unique().sort()
 
     # --- sources ------------------------------------------------------------------------------------------------------
 
@@ -310,5 +313,5 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
-def _list_size(values: list[Any]) -> int:
-    return 100 * len(values)
+def _series_size(values: pl.Series) -> int:
+    return int(values.estimated_size())

@@ -232,6 +232,19 @@ def test_what_choices_offer_and_begin_with() -> None:
     )
 
 
+def test_of_very_many_times_the_latest_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quarterdeck.report.frames.MAX_CHOICES", 4)
+    sources = {"all": {"table": "prices"}, "s": {"table": "prices", "choices": ["day", "lot"]}}
+    choices: list[dict[str, Any]] = [
+        {"name": "day", "source": "all", "column": "time", "initial": "first"},
+        {"name": "lot", "source": "all", "column": "lot", "initial": "last"},
+    ]
+    frames = Frames(template(sources, line("time", "value", source="s"), choices=choices), Tables(prices=prices()))
+    assert frames.values("day") == DAYS[6:]
+    assert frames.values("lot") == [0, 1, 2, 3]
+    assert frames.read().choices == {"day": (DAYS[0],), "lot": (29.0,)}
+
+
 def test_a_choice_whose_table_is_not_there_spoils_only_its_panels() -> None:
     sources = {"all": {"table": "gone"}, "s": {"table": "prices", "choices": ["symbol"]}, "t": {"table": "prices"}}
     made = template(
