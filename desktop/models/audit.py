@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from desktop.models.rows import Heading, RowsModel
 from quarterdeck.audit import Entry, Selection
 from quarterdeck.client import Client
 from quarterdeck.columns import time_text
-from quarterdeck.errors import Disconnected
+from quarterdeck.errors import Conflict, Disconnected
 
 __all__ = ["AuditModel"]
 
@@ -49,6 +50,7 @@ class AuditModel(RowsModel[Entry]):
         )
         self.selection = Selection()
         self.people: list[str] = []
+        self.awake: Callable[[], bool] = lambda: True
         self.read = False
         self._client = client
         self._bridge = bridge
@@ -58,7 +60,7 @@ class AuditModel(RowsModel[Entry]):
         self._fetching: set[int] = set()
 
     def watch(self, on: bool) -> None:
-        """Read now, and then whatever comes; or stop that."""
+        """Read now, and then whatever comes while `awake()`; or stop that."""
         if self._poll is not None:
             self._poll.cancel()
             self._poll = None
@@ -84,9 +86,11 @@ class AuditModel(RowsModel[Entry]):
         await self._read(anew=not self.read)
         while True:
             await self._bridge.pause(self.EVERY)
+            if not self.awake():
+                continue
             try:
                 last = await self._bridge.call(self._client.audit, limit=1)
-            except Disconnected:
+            except (Disconnected, Conflict):
                 self._newest = -1  # whatever is there then, it is read again
                 continue
             if self._newest != (last[0].id if last else 0):
@@ -101,8 +105,8 @@ class AuditModel(RowsModel[Entry]):
             total = await self._bridge.call(self._client.audit_count, selection, upto=upto)
             if anew:
                 self.people = await self._bridge.call(self._client.audit_people)
-        except Disconnected:
-            return  # the banner says so, and what is shown stays
+        except (Disconnected, Conflict):
+            return  # the banner says so, or the server is busy: what is shown stays
         if selection == self.selection:
             self.when_free(partial(self._show, top, total, upto, anew))
 

@@ -16,7 +16,7 @@ from desktop.models.rows import Heading, RowsModel
 from quarterdeck.client import Client
 from quarterdeck.cluster import Cluster, Queue, Running, Waiting
 from quarterdeck.columns import duration_text
-from quarterdeck.errors import Disconnected
+from quarterdeck.errors import Conflict, Disconnected, QuarterdeckError
 from quarterdeck.job import Node
 from quarterdeck.kinds import KINDS
 
@@ -24,6 +24,7 @@ __all__ = ["ClusterModel", "Others", "ago", "memory_text"]
 
 KIND_TITLES = {kind.key: kind.title for kind in KINDS}
 _ZERO = dt.timedelta()
+_MANY = 200
 _NEVER = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 
 
@@ -138,7 +139,7 @@ def _waiting_value(job: Waiting, key: str) -> Any:
 
 
 class ClusterModel(QObject):
-    """Nodes, running tasks and waiting jobs, as they are while `watch` is on.
+    """Nodes, running tasks and waiting jobs, as they are while `watch` is on and `awake()`.
 
     Signals:
         shown(): the cluster was read; `seen` is it
@@ -163,6 +164,7 @@ class ClusterModel(QObject):
         self._soon.timeout.connect(self.reread)
         self._queue_due = 0.0
         self._orders: dict[RowsModel[Any], tuple[str, bool]] = {}
+        self.awake: Callable[[], bool] = lambda: True
         self.seen: Cluster | None = None
         self.queue = Queue(jobs=(), total=0)
         self.node: str | None = None
@@ -241,7 +243,7 @@ class ClusterModel(QObject):
         """Show the rows of one of the three in the order of a column, '' for that in which they are read."""
         self._orders[model] = (key, descending)
         if self.seen is not None:
-            self._fill(self.seen)
+            self._fill(self.seen, model)
 
     def choose(self, node: str | None) -> None:
         """Show what runs on that node, or on all."""
@@ -264,7 +266,8 @@ class ClusterModel(QObject):
 
     async def _watch(self) -> None:
         while True:
-            self.reread()
+            if self.awake():
+                self.reread()
             await self._bridge.pause(self.EVERY)
 
     async def _read(self) -> None:
@@ -280,8 +283,11 @@ class ClusterModel(QObject):
                 self._show(cluster)
                 if not self._again:
                     return
-        except Disconnected:
-            return  # the banner says so, and what is shown stays
+        except (Disconnected, Conflict):
+            return  # the banner says so, or the server is busy: what is shown stays
+        except QuarterdeckError:
+            self.watch(False)  # said once, and not again every second
+            raise
         finally:
             self._reading = False
 
@@ -291,7 +297,8 @@ class ClusterModel(QObject):
         self._fill(cluster)
         self.shown.emit()
 
-    def _fill(self, cluster: Cluster) -> None:
+    def _fill(self, cluster: Cluster, turned: RowsModel[Any] | None = None) -> None:
+        """Give the three their rows; `turned` is one whose order is another now."""
         contents: list[tuple[RowsModel[Any], Sequence[Any], Callable[[Any, str], Any]]] = [
             (self.nodes, cluster.nodes, _node_value),
             (self.running, self._tasks(cluster), _running_value),
@@ -299,7 +306,11 @@ class ClusterModel(QObject):
         ]
         for model, rows, value in contents:
             key, descending = self._orders.get(model, ("", False))
-            model.replace(sorted(rows, key=partial(_by, value, key), reverse=descending) if key else rows)
+            rows = sorted(rows, key=partial(_by, value, key), reverse=descending) if key else rows
+            if model is turned and len(rows) > _MANY:
+                model.when_free(partial(model.reset, rows))  # row by row would take longer than one sees
+            else:
+                model.replace(rows)
 
     def _tasks(self, cluster: Cluster) -> list[Running | Others]:
         """What is seen to run, node by node, and after it how much of others'."""

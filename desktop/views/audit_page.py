@@ -69,6 +69,7 @@ class AuditPage(QWidget):
         self._bridge = bridge
         self._notices = notices
         self.model = AuditModel(client, bridge, self)
+        self.model.awake = lambda: not self.window().isMinimized()
         self.table = LinkTable(
             self.model,
             Look(

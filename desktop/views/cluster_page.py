@@ -190,6 +190,7 @@ class ClusterPage(QWidget):
         self._notices = notices
         self._settings = settings
         self.model = ClusterModel(client, bridge, self)
+        self.model.awake = lambda: not self.window().isMinimized()
         self.questions: list[DrainDialog] = []
         admin = client.me.admin
         self.nodes = LinkTable(

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtCore import (
+    QEvent,
+    QItemSelectionModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QPoint,
+    QRect,
+    QSize,
+    Qt,
+    Signal,
+)
 from PySide6.QtGui import (
     QAction,
     QColor,
@@ -187,6 +197,7 @@ class LinkTable(QTableView):
         self.menu: QMenu | None = None
         self._settings = settings
         self._anchor: tuple[object, int] | None = None
+        self._kept: set[Hashable] = set()
         self._fitting = False
         self.chosen_widths = False
         self.setModel(rows)
@@ -195,6 +206,8 @@ class LinkTable(QTableView):
         self._dress()
         rows.patching.connect(self._before_patch)
         rows.patched.connect(self._after_patch)
+        rows.modelAboutToBeReset.connect(self._before_reset)
+        rows.modelReset.connect(self._after_reset)
         theme.changed.connect(self.viewport().update)
         self._shortcut(("Return", "Enter"), self.open_current)
         self._shortcut(("Ctrl+C",), self.copy)
@@ -287,6 +300,18 @@ class LinkTable(QTableView):
             if (row := self.rows.find(key)) is not None:
                 self.updateGeometries()
                 self.verticalScrollBar().setValue(row * ROW_HEIGHT - y)
+
+    def _before_reset(self) -> None:
+        self._kept = {self.rows.key_of(row) for row in self.selected()}
+
+    def _after_reset(self) -> None:
+        kept, self._kept = self._kept, set()
+        for key in kept:
+            if (number := self.rows.find(key)) is not None:
+                flags = QItemSelectionModel.SelectionFlag
+                self.selectionModel().select(self.rows.index(number, 0), flags.Select | flags.Rows)
+                if len(kept) == 1:
+                    self.setCurrentIndex(self.rows.index(number, 0))
 
     # Columns
 

@@ -356,6 +356,30 @@ def test_a_click_on_a_heading_sorts_and_live_changes_keep_the_order(
         assert column(page.waiting, "name") == ["waits"]
 
 
+@pytest.mark.spec("M7", "M8")
+def test_many_running_tasks_are_sorted_at_once_and_the_chosen_one_stays_chosen(
+    qtbot: QtBot, database: Any, window: Any, sign_in: Any
+) -> None:
+    database.sql(
+        "postgres",
+        "with j as (insert into qd.job (kind, name, creator, status) values ('factor', 'big', 'alice', 'in_progress')"
+        " returning id) insert into qd.task (job_id, creator, ordinal, name, status, node, started)"
+        " select j.id, 'alice', n, 'task ' || to_char(n, 'fm0000'), 'in_progress', 'n1', now() - n * interval '1 s'"
+        " from j, generate_series(1, 900) as n",
+    )
+    _, page = opened(qtbot, window, sign_in())
+    qtbot.waitUntil(lambda: page.running.rows.rowCount() == 900)
+    assert words(page.running, 0, "task") == "task 0900"  # that which runs longest
+    page.running.selectRow(10)
+    (chosen,) = page.running.selected()
+    begun = time.perf_counter()
+    page.model.order(page.model.running, "task", False)
+    assert time.perf_counter() - begun < 0.5
+    assert words(page.running, 0, "task") == "task 0001"
+    assert [task.task_id for task in page.running.selected()] == [chosen.task_id]
+    qtbot.waitUntil(lambda: words(page.nodes, 0, "slots") == "900 of 2")
+
+
 @pytest.mark.spec("M8")
 def test_rows_are_copied_as_text(qtbot: QtBot, window: Any, sign_in: Any) -> None:
     _, page = opened(qtbot, window, sign_in("boss"))
