@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
-from PySide6.QtWidgets import QApplication, QStyleFactory, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QStyleFactory, QWidget
 
 from desktop import resources
 from quarterdeck.job import Level, Status
@@ -289,8 +289,9 @@ def styled(widget: W, name: str = "", *, tip: str = "", called: str = "", visibl
     """The widget under the name that the style sheet knows, with a tool tip and a name for screen readers."""
     if name:
         widget.setObjectName(name)
-    if tip:
-        widget.setToolTip(tip)
+    if isinstance(widget, QLabel):  # what people name their jobs is text, whatever it looks like
+        widget.setTextFormat(Qt.TextFormat.PlainText)
+    widget.setToolTip(tip)
     if called or tip:
         widget.setAccessibleName(called or tip)
     if not visible:

@@ -14,6 +14,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
+from desktop.tips import plain_tip
+
 __all__ = ["NONE", "ROW", "Heading", "Index", "KeyedModel", "RowsModel"]
 
 Row = TypeVar("Row")
@@ -80,7 +82,8 @@ class KeyedModel(QAbstractTableModel, Generic[Row]):
             return "" if role == _DISPLAY else None
         if role == ROW:
             return row
-        return self._text(row, index.column())
+        text = self._text(row, index.column())
+        return plain_tip(text) if role == _TIP else text
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _DISPLAY) -> Any:
         if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(self.headings):

@@ -12,6 +12,7 @@ from desktop import resources
 from desktop.models.reasons import Reasons
 from desktop.models.rows import ROW
 from desktop.theme import current
+from desktop.tips import plain_tip
 from desktop.views.job_cells import ACTION_WORDS
 from quarterdeck.job import Action, Job, Status
 
@@ -59,7 +60,7 @@ class Tips(QObject):
             words = job.message
         elif table.cells.sizeHint(QStyleOptionViewItem(), index).width() <= rect.width():
             words = ""
-        QToolTip.showText(screen, words, table, rect)
+        QToolTip.showText(screen, plain_tip(words), table, rect)
 
     def moved(self, where: QPoint | None) -> None:
         """The mouse went there, or away."""
@@ -68,7 +69,7 @@ class Tips(QObject):
 
     def _told(self, job: int, words: str) -> None:
         if self._asked is not None and self._asked[0] == job:
-            QToolTip.showText(self._asked[1], words, self._table, self._asked[2])
+            QToolTip.showText(self._asked[1], plain_tip(words), self._table, self._asked[2])
 
 
 class JobMenu(QMenu):

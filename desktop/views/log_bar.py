@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QCompleter, QHBoxLayout, QLabel, QLineE
 from desktop import resources
 from desktop.models.log_search import LogSearch
 from desktop.theme import current, styled, theme
+from desktop.tips import plain_tip
 from quarterdeck.job import Task
 from quarterdeck.outline import Cursor
 
@@ -141,7 +142,7 @@ class SearchBar(QWidget):
         if share is not None:
             words = f"{words}  {share:.0%}".strip()
         self.words.setText(words if len(words) < 44 else words[:43] + "…")
-        self.words.setToolTip(words if len(words) >= 44 else "")
+        self.words.setToolTip(plain_tip(words) if len(words) >= 44 else "")
         self.stop.setVisible(share is not None)
 
     def _dress(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QAbstractItemModel, Qt
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from desktop import app
@@ -210,3 +211,42 @@ def test_what_was_public_leaves_the_other_desktop_when_it_is_private(
     qtbot.waitUntil(lambda: bob.status(job) is None)
     assert boss.status(job) is Status.QUEUED
     assert SECRET not in bob.texts()
+
+
+WILD = "<img src='//evil.example/share/x.png'><h1>big</h1>&amp;"
+
+
+@pytest.mark.spec("R3", "G4")
+def test_what_others_write_is_text_whatever_it_looks_like(
+    qtbot: QtBot, database: Any, desktops: tuple[Desktop, Desktop]
+) -> None:
+    """A name that is markup would open a file of its writer's choice on everybody's computer."""
+    boss, bob = desktops
+    job = database.submit("alice", [{"name": WILD}], name=WILD, subject=WILD, data_type=WILD[:30], public=True)
+    (task,) = database.tasks(job)
+    database.start("n1", task)
+    database.sql("node_n1", "select qd.set_progress(:task, 1, 0.5, :words)", task=task, words=WILD)
+    qtbot.waitUntil(lambda: boss.status(job) is bob.status(job) is Status.IN_PROGRESS)
+    for one in desktops:
+        for column in range(one.model.columnCount()):
+            cell = one.model.index(0, column)
+            tip = str(cell.data(Qt.ItemDataRole.ToolTipRole) or "")
+            if "img" in str(cell.data()):
+                assert "&lt;img src=" in tip
+            assert "<img" not in tip
+            assert "<h1" not in tip
+    boss.window.show_job(boss.jobs()[job])
+    boss.window.commands.show_log(boss.jobs()[job])
+    boss.window.commands.act(boss.jobs()[job], Action.TERMINATE)
+    qtbot.waitUntil(lambda: bool(boss.window.commands.questions))
+    qtbot.waitUntil(lambda: "img" in " ".join(label.text() for label in boss.window.findChildren(QLabel)))
+    tops = [widget for widget in QApplication.topLevelWidgets() if widget.isVisible()]
+    labels = {label for top in tops for label in top.findChildren(QLabel)}
+    wrong = [
+        label.text() for label in labels if "img" in label.text() and label.textFormat() is not Qt.TextFormat.PlainText
+    ]
+    assert wrong == []
+    tips = [widget.toolTip() for top in tops for widget in top.findChildren(QWidget) if "<img" in widget.toolTip()]
+    assert tips == []
+    for question in list(boss.window.commands.questions):
+        question.reject()
