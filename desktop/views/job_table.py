@@ -53,6 +53,7 @@ class JobTable(QTableView):
         self.hover_action: tuple[int, Action] | None = None
         self.menu: JobMenu | None = None
         self._anchor: tuple[int, int] | None = None
+        self._fresh = False
         self._pressed: tuple[int, QPoint] | None = None
         self.selected = JobSelection(model, self)
         self.setModel(model)
@@ -67,6 +68,7 @@ class JobTable(QTableView):
         self._time.timeout.connect(self._tick)
         model.patching.connect(self._before_patch)
         model.patched.connect(self._after_patch)
+        model.modelReset.connect(self._begun)
         theme.changed.connect(self.viewport().update)
         if checks is not None:
             checks.changed.connect(self.viewport().update)
@@ -140,7 +142,13 @@ class JobTable(QTableView):
         at_top = self.verticalScrollBar().value() == 0
         self._anchor = None if at_top or top < 0 else (int(self.jobs.ids[top]), self.rowViewportPosition(top))
 
+    def _begun(self) -> None:
+        """Another filter or order: the list is looked at from its beginning."""
+        self._anchor = None
+        self._fresh = True
+
     def _after_patch(self) -> None:
+        fresh, self._fresh = self._fresh, False
         if self._anchor is not None:
             key, y = self._anchor
             if (row := self.jobs.find(key)) is not None:
@@ -149,6 +157,8 @@ class JobTable(QTableView):
                 bar.setValue(row * ROW_HEIGHT - y)
         if (chosen := self.selected.after()) is not None:
             self.selected.choose(chosen)
+        if fresh:
+            self.scrollToTop()
         self._look()
 
     def _look(self) -> None:
@@ -222,6 +232,7 @@ class JobTable(QTableView):
         self._pressed = (job.id, where) if wanted and job is not None else None
         if event.button() == _LEFT and self.marks is not None and index.column() == self.jobs.column("check"):
             self.marks.row(index.row(), bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+            self._pressed = (-1, where)  # dragging on selects nothing
             return
         super().mousePressEvent(event)
 
@@ -257,6 +268,7 @@ class JobTable(QTableView):
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         screen = event.globalPos()
         if event.reason() == QContextMenuEvent.Reason.Keyboard:
+            self.scrollTo(self.currentIndex())
             rect = self.visualRect(self.currentIndex())
             screen = self.viewport().mapToGlobal(rect.bottomLeft() + QPoint(24, 0))
         elif (row := self.rowAt(event.pos().y())) >= 0 and not self.selected.isRowSelected(row):

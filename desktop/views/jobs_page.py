@@ -132,6 +132,8 @@ class JobsPage(QStackedWidget):
         self._dress()
         find = QShortcut(QKeySequence("Ctrl+F"), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
         find.activated.connect(self._find)
+        leave = QShortcut(QKeySequence("Esc"), self.filters.text, context=Qt.ShortcutContext.WidgetShortcut)
+        leave.activated.connect(self.table.setFocus)
         self._slide = QTimer(self, interval=60_000)
         self._slide.timeout.connect(lambda: self._freshen() if self.isVisible() and self.filters.slides() else None)
         self._slide.start()

@@ -19,6 +19,7 @@ from quarterdeck.cli.output import (
     print_json,
     print_table,
     printable,
+    printable_colors,
     say,
     size_text,
     table_json,
@@ -285,8 +286,11 @@ def logs(
 ) -> None:
     """Print a job's log: all tasks in order of time (UTC), each line naming its task.
 
-    JSON of a line: time, task (its ordinal; null: the whole job), number, stream, level, text.
+    Colours show in a terminal (not where NO_COLOR is set); elsewhere lines are plain text. JSON of a line: time, task
+    (its ordinal; null: the whole job), number, stream, level, text (as it was written).
     """
+    from quarterdeck.outline import END
+
     if grep == "":
         raise Invalid("--grep needs a text to search for")
     with context.obj.client() as client:
@@ -294,9 +298,10 @@ def logs(
         ordinal = None if task is None else _ordinal(client, job, task)
         tail = log.tail(task=ordinal, level=level) if follow else None
         found: Iterable[LogLine]
-        if grep is not None:
+        if grep is not None and lines is not None:
+            found = log.search(grep, lines, task=ordinal, level=level, before=END)[::-1]
+        elif grep is not None:
             found = log.hits(grep, task=ordinal, level=level)
-            found = list(found)[-lines:] if lines else () if lines == 0 else found
         elif lines is not None:
             found = log.newest(lines, task=ordinal, level=level)
         else:
@@ -330,8 +335,8 @@ def _print_line(line: LogLine, as_json: bool) -> None:
     from quarterdeck.logs import line_text
 
     if not as_json:
-        text = line_text(line)
-        write(printable(text) if sys.stdout.isatty() else text)
+        # into a file or a pipe goes plain text; colours are for people
+        write(printable_colors(line_text(line)) if sys.stdout.isatty() else line_text(line, raw=False))
         return
     fields = {
         "time": time_json(line.time),
