@@ -106,7 +106,7 @@ def test_the_example_is_good_and_draws() -> None:
     times = [START + dt.timedelta(days=20 * n) for n in range(4)]  # 1 and 21 January, 10 February, 1 March
     when = pa.array(times, TIME)
     prices = {"time": when, "symbol": ["A"] * 4}
-    prices |= dict.fromkeys(("open", "high", "low", "close"), [1.0, 2.0, 3.0, 4.0])
+    prices |= {name: [1.0, 2.0, 3.0, 4.0] for name in ("open", "high", "low", "close")}
     tables = Tables(
         returns=pa.table(
             {"time": when, "daily_return": [0.5, 0.1, -0.5, 0.25], "net_value": [1.5, 1.65, 0.825, 1.03125]}
