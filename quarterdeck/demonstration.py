@@ -1,4 +1,4 @@
-"""The demonstration: real and synthetic data imported, factors computed on two nodes (P1); what is there stays."""
+"""The demonstration: real and synthetic data, and jobs that read it, on two nodes (P1); what is there stays."""
 
 from __future__ import annotations
 
@@ -42,6 +42,35 @@ _BATCH = [
 ]
 
 
+_STRATEGY = """\
+class Pullback(Strategy):
+    \"\"\"Buys what fell under its average by a limit, and sells with a stop below.\"\"\"
+
+    window: int = 20
+    depth: float = 0.05
+    share: float = 0.2
+
+    def on_bar(self, bar):
+        closes = self.history(bar.symbol, self.window)
+        if len(closes) < self.window or self.open_orders(bar.symbol):
+            return
+        average = closes.mean()
+        held = self.position(bar.symbol)
+        if held == 0 and bar.close < average * (1 - self.depth):
+            size = int(self.equity * self.share // bar.close)
+            if size > 0:
+                self.buy(bar.symbol, size, limit=bar.close, bars=3, label="pullback")
+        elif held > 0 and bar.close > average:
+            self.sell(bar.symbol, held, label="back at its average")
+        elif held > 0:
+            self.sell(bar.symbol, held, stop=bar.close * 0.9, bars=1, label="stop")
+
+    def on_trade(self, trade):
+        if trade.pnl < -1000:
+            print(f"{trade.symbol}: lost {-trade.pnl:.0f}")
+"""
+
+
 def stocks_file() -> Path:
     """The daily prices of AAPL, FB, GOOG, IBM and MSFT that the package bokeh-sampledata carries (public domain).
 
@@ -61,6 +90,13 @@ def _imports(files: dict[str, Path]) -> Iterator[dict[str, Any]]:
     yield {"table": "synthetic_daily", "path": str(files["synthetic_daily"]), "public": True, "synthetic": True}
     yield {"table": "synthetic_minute", "path": str(files["synthetic_minute"]), "synthetic": True}
     yield {"table": "synthetic_troubled", "path": str(files["synthetic_troubled"]), "synthetic": True}
+    yield {"table": "synthetic_factors", "path": str(files["synthetic_factors"]), "synthetic": True}
+    yield {
+        "table": "synthetic_sectors",
+        "path": str(files["synthetic_sectors"]),
+        "columns": {"period": "time", "sector": "symbol"},
+        "synthetic": True,
+    }
 
 
 def _factors() -> Iterator[dict[str, Any]]:
@@ -77,8 +113,41 @@ def _factors() -> Iterator[dict[str, Any]]:
     yield {"name": "vwap_gap", "table": "stocks", "code": _FAULTY}
 
 
+def _later(batch: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What reads the factors; `batch` is the job of a batch test."""
+    yield "evaluation", {"factor": batch, "table": "synthetic_daily", "periods": [1, 5, 20]}
+    yield "evaluation", {"factor": "mom20", "table": "stocks", "periods": [1, 20], "quantiles": 4}
+    cash = 100_000.0
+    yield (
+        "backtest",
+        {"strategy": "ma_cross", "table": "stocks", "symbols": ["AAPL"], "benchmark": "AAPL", "cash": cash},
+    )
+    yield (
+        "backtest",
+        {
+            "strategy": "ma_cross",
+            "grid": {"fast": [5, 10, 20], "slow": [30, 50, 100, 200]},
+            "table": "stocks",
+            "symbols": ["MSFT"],
+            "cash": cash,
+        },
+    )
+    yield "backtest", {"code": _STRATEGY, "table": "stocks", "benchmark": "IBM", "cash": cash, "commission": 0.0005}
+    yield (
+        "backtest",
+        {
+            "strategy": "factor_rank",
+            "factor": "reversal5",
+            "parameters": {"every": 5, "quantiles": 10},
+            "table": "synthetic_daily",
+            "slippage": 0.0002,
+        },
+    )
+    yield "attribution", {"table": "synthetic_sectors"}
+
+
 def populate(cluster: Cluster, said: Callable[[str], None]) -> None:
-    """Start a second node, import the data and compute the factors, where that has not been done before.
+    """Start a second node, import data, compute factors, evaluate, backtest and attribute, where it is not done yet.
 
     The last factor asks for a column that the prices don't have: a failed job, and its log, belong to the picture.
 
@@ -106,6 +175,18 @@ def populate(cluster: Cluster, said: Callable[[str], None]) -> None:
             (params["name"], client.submit("factor", params)) for params in _factors() if params["name"] not in have
         ]
         _await(client, factors, "computed", said)
+        batch = client.factors("reversal5")[0].job
+        have_kinds = {kind for kind in ("evaluation", "backtest", "attribution") if client.count(Filter(kind=kind))}
+        later = [
+            (f"{kind} {params.get('strategy') or params.get('factor') or params['table']}", client.submit(kind, params))
+            for kind, params in _later(batch)
+            if kind not in have_kinds
+        ]
+        _await(client, later, "ran", said)
+        if "attribution" not in have_kinds:
+            rank = client.list(Filter(kind="backtest", text="factor_rank"), limit=1)
+            params = {"method": "factor_model", "backtest": rank[0].id, "factors": "synthetic_factors"}
+            _await(client, [("attribution factor_model", client.submit("attribution", params))], "ran", said)
 
 
 def _await(client: Client, jobs: list[tuple[str, int]], done: str, said: Callable[[str], None]) -> None:

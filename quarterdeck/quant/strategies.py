@@ -134,8 +134,9 @@ class BuyAndHold(Strategy):
 class FactorRank(Strategy):
     """Holds the symbols with the highest values of a factor, equally weighted, and is short those with the lowest.
 
-    Every `every` times the symbols with a value and a bar are ranked; the top and the bottom of `quantiles` groups get
-    whole shares for `invested` of the equity: half each side, or all of it on the top where `short` is false.
+    Every `every` times, from the first on at which enough symbols have a value and a bar, these are ranked; the top and
+    the bottom of `quantiles` groups get whole shares for `invested` of the equity: half each side, or all of it on the
+    top where `short` is false.
     """
 
     every: int = 20
@@ -152,17 +153,17 @@ class FactorRank(Strategy):
             )
 
     def initialize(self) -> None:
-        self._count = 0
+        self._left = 0
 
     def on_bars(self, bars: Mapping[str, Bar]) -> None:
-        values = {symbol: float(self.history(symbol, 1, "factor")[-1]) for symbol in bars}
-        ranked = sorted((value, symbol) for symbol, value in values.items() if np.isfinite(value))
+        if self._left:
+            self._left -= 1
+            return
+        values = ((float(self.history(symbol, 1, "factor")[-1]), symbol) for symbol in bars)
+        ranked = sorted(pair for pair in values if math.isfinite(pair[0]))
         if len(ranked) < self.quantiles:
             return
-        due = self._count % self.every == 0
-        self._count += 1
-        if not due:
-            return
+        self._left = self.every - 1
         group = max(1, len(ranked) // self.quantiles)
         equity = self.equity * self.invested
         side = equity / 2 if self.short else equity

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-__all__ = ["daily_bars", "minute_bars", "write_demonstration"]
+__all__ = ["daily_bars", "factor_returns", "minute_bars", "sectors", "write_demonstration"]
 
 
 def _bars(
@@ -75,6 +75,53 @@ def minute_bars(*, symbols: int = 20, days: int = 20, seed: int = 11) -> pl.Data
     return _bars(names, times, seed=seed, volatility=0.0008, drift=0.0, late=0.0)
 
 
+def factor_returns(bars: pl.DataFrame) -> pl.DataFrame:
+    """Daily factor returns of daily bars: time, market (the mean return) and momentum (past winners minus losers)."""
+    change = pl.col("close") / pl.col("close").shift(1) - 1
+    past = pl.col("close").shift(2) / pl.col("close").shift(60) - 1
+    known = bars.sort("symbol", "time").with_columns(
+        change.over("symbol").alias("change"), past.over("symbol").alias("past")
+    )
+    rank = pl.col("past").rank() / pl.col("past").count()
+    mean = pl.col("change").mean()
+    return (
+        known.drop_nulls(["change", "past"])
+        .with_columns(rank.over("time").alias("rank"))
+        .group_by("time", maintain_order=True)
+        .agg(
+            mean.round(8).alias("market"),
+            (
+                pl.col("change").filter(pl.col("rank") > 0.8).mean()
+                - pl.col("change").filter(pl.col("rank") < 0.2).mean()
+            )
+            .round(8)
+            .alias("momentum"),
+        )
+        .sort("time")
+    )
+
+
+def sectors(*, months: int = 24, seed: int = 13) -> pl.DataFrame:
+    """A made-up portfolio's weights and returns by month and sector beside its benchmark's."""
+    random = np.random.default_rng(seed)
+    names = ["Energy", "Financials", "Health Care", "Industrials", "Technology"]
+    rows = []
+    for month in range(months):
+        benchmark = random.dirichlet(np.full(len(names), 40.0)).round(4)
+        portfolio = np.maximum(benchmark + random.normal(0, 0.03, len(names)), 0.02)
+        portfolio = (portfolio / portfolio.sum()).round(4)
+        benchmark[-1], portfolio[-1] = 1 - benchmark[:-1].sum(), 1 - portfolio[:-1].sum()
+        expected = random.normal(0.006, 0.035, len(names))
+        achieved = expected + random.normal(0.001, 0.012, len(names))
+        day = np.datetime64("2022-01", "M") + month
+        rows += [
+            (str(day) + "-01", name, *(round(float(one), 6) for one in values))
+            for name, *values in zip(names, portfolio, achieved, benchmark, expected, strict=True)
+        ]
+    columns = ["period", "sector", "portfolio_weight", "portfolio_return", "benchmark_weight", "benchmark_return"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
 _TROUBLED = """\
 Date,Ticker,Open,High,Low,Close,Volume
 2024-01-02,SYN001,100.0,101.5,99.2,101.1,12000
@@ -92,13 +139,16 @@ def write_demonstration(folder: Path) -> dict[str, Path]:
     """Write the demonstration's files, each with 'synthetic' in its name; files that exist are left.
 
     Returns:
-        table's name to file: synthetic_daily (CSV), synthetic_minute (Parquet), synthetic_troubled (a CSV with faults).
+        table's name to file: synthetic_daily (CSV), synthetic_minute (Parquet), synthetic_troubled (a CSV with faults),
+        synthetic_factors (daily factor returns), synthetic_sectors (a portfolio's sectors beside its benchmark's).
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "synthetic_daily": folder / "synthetic_daily.csv",
         "synthetic_minute": folder / "synthetic_minute.parquet",
         "synthetic_troubled": folder / "synthetic_troubled.csv",
+        "synthetic_factors": folder / "synthetic_factors.csv",
+        "synthetic_sectors": folder / "synthetic_sectors.csv",
     }
     if not (daily := files["synthetic_daily"]).exists():
         daily_bars().with_columns(pl.col("time").dt.date()).write_csv(daily)
@@ -106,4 +156,8 @@ def write_demonstration(folder: Path) -> dict[str, Path]:
         minute_bars().write_parquet(minute)
     if not (troubled := files["synthetic_troubled"]).exists():
         troubled.write_text(_TROUBLED, encoding="utf-8")
+    if not (factors := files["synthetic_factors"]).exists():
+        factor_returns(daily_bars()).with_columns(pl.col("time").dt.date()).write_csv(factors)
+    if not (groups := files["synthetic_sectors"]).exists():
+        sectors().write_csv(groups)
     return files
