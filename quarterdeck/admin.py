@@ -247,6 +247,8 @@ def _apply_functions(cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
     cursor.execute("reset role; revoke create on schema qd from qd_accounts")
     cursor.execute(sql("policies.sql").encode())
     cursor.execute(sql("statistics.sql").encode())
+    # here, not at their first use: whoever comes first could keep all others waiting
+    cursor.execute("insert into qd.channel (member) values ('*admins'), ('*public') on conflict do nothing")
 
 
 # --- users and nodes ------------------------------------------------------------------------------------------------

@@ -252,3 +252,28 @@ def test_there_is_no_other_kind_of_object(database: Database) -> None:
         "select setrole::regrole from pg_db_role_setting where setrole::regrole::text !~ '^node_' and setrole <> 0",
     ):
         assert database.sql("postgres", text) == [], text
+
+
+def test_what_a_public_jobs_code_says_stays_with_its_creator(database: Database) -> None:
+    """The row of a public job is everybody's; its messages are its log's."""
+    for public in (True, False):
+        job = database.submit("alice", public=public)
+        (task,) = database.tasks(job)
+        database.start("n1", task)
+        database.sql("node_n1", "select qd.set_progress(:task, 1, 0.5, 'fitting the secret')", task=task)
+        row = database.sql("alice", "select progress, message from qd.job where id = :job", job=job)[0]
+        assert tuple(row) == (0.5, "" if public else "fitting the secret")
+        assert database.value("alice", "select message from qd.task where id = :t", t=task) == "fitting the secret"
+        assert database.sql("bob", "select message from qd.task where id = :t", t=task) == []
+
+
+def test_the_first_to_listen_keeps_nobody_waiting(database: Database) -> None:
+    """Everybody's channels are there from the beginning; a transaction that stays open locks none of them."""
+    bob = database.connect("bob", autocommit=False)
+    mine = {row[0] for row in bob.execute("select * from qd.my_channels()").fetchall()}
+    alice = database.connect("alice")
+    alice.execute("set lock_timeout = '5s'")
+    hers = {row[0] for row in alice.execute("select * from qd.my_channels()").fetchall()}
+    assert len(mine) == len(hers) == 2
+    assert len(mine & hers) == 1
+    bob.rollback()

@@ -40,6 +40,8 @@ class Kept(keyring.backend.KeyringBackend):
         self.secrets[service, username] = password
 
     def delete_password(self, service: str, username: str) -> None:
+        if self.locked:
+            raise keyring.errors.KeyringLocked("locked")
         if (service, username) not in self.secrets:
             raise keyring.errors.PasswordDeleteError("none")
         del self.secrets[service, username]
@@ -200,3 +202,67 @@ def test_a_folder_that_can_not_be_written_is_said(tmp_path: Path, ring: Kept, mo
     monkeypatch.setenv("QUARTERDECK_CONFIG", str(tmp_path / "file"))
     with pytest.raises(Invalid, match="can't be written"):
         profile.save(desk())
+
+
+@pytest.mark.spec("P3", "G5")
+def test_a_renamed_profile_takes_its_password_along(folder: Path, ring: Kept) -> None:
+    profile.save(desk(), "s3cret")
+    profile.save(desk("other"), "an0ther")
+    profile.rename("desk", desk("floor", port=6000))
+    assert profile.names() == ["floor", "other"]
+    assert profile.load("floor").port == 6000
+    assert ring.secrets == {("quarterdeck", "floor"): "s3cret", ("quarterdeck", "other"): "an0ther"}
+    with pytest.raises(Invalid, match="there is a profile 'other' already"):
+        profile.rename("floor", desk("other"))
+    with pytest.raises(NotFound, match="there is no profile 'desk'"):
+        profile.rename("desk", desk("x"))
+    assert profile.names() == ["floor", "other"]
+
+
+@pytest.mark.spec("P3", "G5")
+def test_a_locked_keyring_lets_nothing_be_half_done(folder: Path, ring: Kept) -> None:
+    profile.save(desk(), "s3cret")
+    ring.locked = True
+    for act in (
+        lambda: profile.rename("desk", desk("floor")),
+        lambda: profile.forget("desk"),
+        lambda: profile.remove("desk"),
+        lambda: profile.kept("desk"),
+    ):
+        with pytest.raises(Invalid, match="keyring is locked or does not answer: unlock it and try again"):
+            act()
+    assert profile.names() == ["desk"]
+    ring.locked = False
+    assert profile.kept("desk") == "keyring"
+    profile.forget("desk")
+    assert profile.kept("desk") == ""
+    profile.forget("desk")  # nothing to forget
+    assert profile.names() == ["desk"]
+
+
+@pytest.mark.spec("P3", "G5")
+def test_where_a_password_is_and_would_be(folder: Path, no_ring: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert profile.keeper() == "file"
+    profile.save(desk())
+    assert profile.kept("desk") == ""
+    profile.save(desk(), "s3cret")
+    assert profile.kept("desk") == "file"
+    profile.rename("desk", desk("floor"))
+    assert profile.password(desk("floor")) == "s3cret"
+    profile.forget("floor")
+    assert profile.password(desk("floor")) is None
+    monkeypatch.setenv("QUARTERDECK_PASSWORD", "given")
+    assert profile.kept("floor") == "environment"
+
+
+def test_a_keyring_that_breaks_is_none(folder: Path, ring: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("the bus is gone")
+
+    profile.save(desk(), "s3cret")
+    for name in ("get_password", "set_password", "delete_password"):
+        monkeypatch.setattr(ring, name, breaks)
+    assert profile.keeper() == "keyring"
+    assert profile.password(desk()) is None
+    assert profile.save(desk(), "s3cret") == folder / "credentials"
+    assert profile.password(desk()) == "s3cret"

@@ -121,7 +121,9 @@ begin
     v_alone := not exists (select from qd.task as t where t.job_id = v_job.id and t.id <> set_progress.task);
     update qd.job as j set ticked = clock_timestamp(),
            progress = case when v_alone then set_progress.progress else qd.job_progress(j.id) end,
-           message = case when v_alone then left(coalesce(set_progress.message, ''), 1000) else j.message end
+           -- a public job's row is everybody's, what its code says is not
+           message = case when v_alone and not j.is_public then left(coalesce(set_progress.message, ''), 1000)
+                          else j.message end
      where j.id = v_job.id;
   end if;
 end $$;
