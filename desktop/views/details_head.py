@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from desktop import resources
 from desktop.models.details import JobDetails
 from desktop.theme import current, styled, theme
+from desktop.tips import plain_tip
 from desktop.views.complaints import sentence
 from desktop.views.job_table import paint_status, status_width
 from quarterdeck.client import Client
@@ -46,6 +47,40 @@ class StatusPill(QWidget):
         painter.end()
 
 
+class NameLabel(QLabel):
+    """A name on one line, with its middle left out where there is no room for all of it."""
+
+    def __init__(self) -> None:
+        super().__init__(textFormat=Qt.TextFormat.PlainText)
+        self.whole = ""
+
+    def show_name(self, name: str) -> None:
+        if name != self.whole:
+            self.whole = name
+            self.setToolTip(plain_tip(name))
+            self.setAccessibleName(name)
+            self._fit()
+            self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        return QSize(self.fontMetrics().horizontalAdvance(self.whole) + 3, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(min(100, self.sizeHint().width()), super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = self.width() if self.isVisible() else 1 << 20
+        self.setText(self.fontMetrics().elidedText(self.whole, Qt.TextElideMode.ElideMiddle, room))
+
+
 class DetailsHead(QWidget):
     """Name, status, facts, trouble and actions.
 
@@ -67,8 +102,7 @@ class DetailsHead(QWidget):
         self.back.setVisible(not windowed)
         self.kind = styled(QLabel(kind.title), name="muted", visible=windowed)
         self.tear = styled(QToolButton(), name="flat", tip="Open in a new window (Ctrl+Shift+N)", visible=not windowed)
-        self.title = styled(QLabel(textFormat=Qt.TextFormat.PlainText, wordWrap=True), name="title")
-        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.title = styled(NameLabel(), name="title")
         self.status = StatusPill(model.job)
         self.facts = styled(QLabel(textFormat=Qt.TextFormat.PlainText, wordWrap=True), name="muted")
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -133,7 +167,7 @@ class DetailsHead(QWidget):
     def refresh(self) -> None:
         """Show the job as the model knows it now."""
         model, job, details = self._model, self._model.job, self._model.details
-        self.title.setText(_breakable(job.name))
+        self.title.show_name(job.name)
         self.status.show_job(job)
         for action, button in self.buttons.items():
             startable = action is not Action.RERUN or self._kind.params is not None
@@ -206,11 +240,6 @@ class DetailsHead(QWidget):
         pictures = {Action.LOG: "text-box-outline", Action.RERUN: "replay", Action.TERMINATE: "stop-circle-outline"}
         for action, button in self.buttons.items():
             button.setIcon(resources.icon(pictures[action], t.bad if action is Action.TERMINATE else t.muted))
-
-
-def _breakable(name: str) -> str:
-    """A long name may break where its words do."""
-    return name if len(name) < 40 else name.replace("_", "_\u200b").replace("/", "/\u200b")
 
 
 def _later(job: Job) -> str:

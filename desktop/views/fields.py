@@ -82,6 +82,8 @@ class Field(QWidget):
         self.code = extra.get("code") is not None or name in {"code", "formula", "query"}
         self.chosen = True
         self.advanced = not self.required and not self.code and name != "path" and self._default in (None, [], {}, ())
+        if "shown" in extra:
+            self.advanced = not extra["shown"]
         self._narrow = False
         self._examples = [str(one) for one in info.examples or ()]
         self._get: Callable[[], Any] = lambda: MISSING
@@ -89,6 +91,8 @@ class Field(QWidget):
         self.control = self._build(kinds, extra)
         self.control.setAccessibleName(self.title)
         self.control.setAccessibleDescription(info.description or "")
+        if isinstance(self.control, QComboBox) and (line := self.control.lineEdit()) is not None:
+            line.setAccessibleName(self.title)
         self._description = ""
         self.help = styled(QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText), name="small")
         self.error = styled(QLabel(wordWrap=True), name="error", visible=False)
@@ -139,9 +143,10 @@ class Field(QWidget):
         return self._get()
 
     def filled(self) -> bool:
-        """Was anything entered, right or wrong?"""
+        """Was anything entered, right or wrong, that is not the default?"""
         try:
-            return self.value() is not MISSING
+            value = self.value()
+            return value is not MISSING and value != self._default
         except ValueError:
             return True
 

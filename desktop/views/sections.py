@@ -25,7 +25,8 @@ from PySide6.QtWidgets import (
 from desktop.bridge import Bridge
 from desktop.models.details import JobDetails
 from desktop.models.rows import ROW
-from desktop.theme import current, styled
+from desktop.theme import current, styled, theme
+from desktop.tips import plain_tip
 from desktop.views.complaints import given_names
 from desktop.views.data_table import DataTable, plain_table
 from desktop.views.fields import field_title
@@ -65,7 +66,11 @@ class Parameters(SectionView):
         self.tree.header().setFixedHeight(30)
         self.tree.setColumnWidth(0, 260)
         self.rows.setContentsMargins(10, 4, 10, 0)
+        self.nothing = styled(QLabel("This job was started without parameters."), name="muted", visible=False)
+        self.nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.rows.addWidget(self.nothing, 1)
         self.rows.addWidget(self.tree)
+        theme.changed.connect(self._dress)
         copy = QShortcut(QKeySequence.StandardKey.Copy, self.tree, context=Qt.ShortcutContext.WidgetShortcut)
         copy.activated.connect(self._copy)
         self._shown: dict[str, Any] | None = None
@@ -83,6 +88,13 @@ class Parameters(SectionView):
             nested = self._add(self.tree.invisibleRootItem(), title, None if value in ({}, []) else value) or nested
         self.tree.setRootIsDecorated(nested)
         self.tree.expandAll()
+        self.tree.setVisible(bool(details.params))
+        self.nothing.setVisible(not details.params)
+
+    def _dress(self) -> None:
+        self._shown = None  # names are painted in the theme's colour
+        if self.job.details is not None:
+            self.show_details(self.job.details)
 
     def _copy(self) -> None:
         if (item := self.tree.currentItem()) is not None:
@@ -100,7 +112,7 @@ class Parameters(SectionView):
             words = f"{words.strip().splitlines()[0]} … ({len(words.splitlines())} lines)"
         item = QTreeWidgetItem(parent, [name, words])
         item.setForeground(0, QColor(current().muted))
-        item.setToolTip(1, whole if len(whole) < 2000 else words)
+        item.setToolTip(1, plain_tip(whole if len(whole) < 2000 else words))
         item.setData(1, ROW, whole)  # what is copied
         some = False
         for key, one in inner:

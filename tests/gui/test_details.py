@@ -10,17 +10,18 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPlainTextEdit
+from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QComboBox, QLineEdit, QPlainTextEdit, QTabBar, QWidget
 from pytestqt.qtbot import QtBot
 
 from desktop.models.table import value_text
 from desktop.views.details_page import DetailsPage
 from desktop.views.sections import SECTIONS, Parameters, Tables
 from quarterdeck.job import Action, Status
-from quarterdeck.kinds import KINDS, Kind
+from quarterdeck.kinds import KINDS, Kind, kind
 from quarterdeck.results import encode_block, schema_bytes
 
 LEFT = Qt.MouseButton.LeftButton
+_NAMED = (QAbstractButton, QAbstractItemView, QComboBox, QLineEdit, QPlainTextEdit, QTabBar)
 
 
 @pytest.fixture
@@ -59,8 +60,8 @@ def opened(qtbot: QtBot, shown: Any, job: int) -> DetailsPage:
     return details
 
 
-def section(details: DetailsPage, kind: type) -> Any:
-    return next(view for view in details.sections if isinstance(view, kind))
+def section(details: DetailsPage, chosen: type) -> Any:
+    return next(view for view in details.sections if isinstance(view, chosen))
 
 
 def test_each_type_of_section_that_a_kind_declares_has_a_widget() -> None:
@@ -228,3 +229,54 @@ def test_a_job_of_any_kind_has_details(
 )
 def test_cells_words(value: Any, words: str) -> None:
     assert value_text(value) == words
+
+
+@pytest.mark.spec("F1", "X1")
+def test_everything_that_takes_the_keyboard_has_a_name(
+    qtbot: QtBot, database: Any, window: Any, sign_in: Any, write_table: Any
+) -> None:
+    job = database.submit("alice", 2)
+    one, _ = database.tasks(job)
+    database.start("n1", one)
+    write_table("n1", one, "factor", pa.table({"symbol": ["A"] * 20, "value": [1.0] * 20}))
+    shown = window(sign_in())
+    details = opened(qtbot, shown, job)
+    shown.commands.new(kind("factor"))
+    shown.commands.new(kind("data_import"))
+    for whole in (details, *shown.commands.forms):
+        for part in whole.findChildren(QWidget):
+            reached = bool(part.focusPolicy() & Qt.FocusPolicy.TabFocus) and not part.isHidden()
+            # what a choice box drops down is a window of its own
+            if reached and isinstance(part, _NAMED) and part.window() is whole.window():
+                words = part.accessibleName() or (part.text() if isinstance(part, QAbstractButton) else "")
+                assert words, f"{type(part).__name__} {part.objectName()} has no name"
+
+
+@pytest.mark.spec("F1")
+def test_the_head_fits_a_long_name_and_a_narrow_window(qtbot: QtBot, database: Any, window: Any, sign_in: Any) -> None:
+    job = database.submit("alice", name="a_very_long_name_of_a_factor_that_goes_on_" * 4)
+    client = sign_in()
+    shown = window(client)
+    shown.commands.open_window(client.by_ids([job])[0])
+    apart = shown.commands.details[job]
+    apart.resize(600, 480)
+    head = apart.page.head
+    qtbot.waitUntil(lambda: head.facts.text() != "" and head.isVisible())
+    assert apart.width() == 600
+    for button in head.buttons.values():
+        if not button.isHidden():
+            assert button.geometry().right() <= head.width()
+            assert button.width() >= button.sizeHint().width()
+    assert "…" in head.title.text()
+    assert head.title.whole == head.title.accessibleName() == apart.page.model.job.name
+    assert head.title.fontMetrics().horizontalAdvance(head.title.text()) <= head.title.width()
+    assert head.status.geometry().left() > head.title.geometry().right()
+    assert head.facts.height() >= head.facts.heightForWidth(head.facts.width())
+
+
+@pytest.mark.spec("F1")
+def test_a_job_without_parameters_says_so(qtbot: QtBot, database: Any, window: Any, sign_in: Any) -> None:
+    details = opened(qtbot, window(sign_in()), database.submit("alice"))
+    view = section(details, Parameters)
+    assert view.tree.isHidden()
+    assert view.nothing.text() == "This job was started without parameters."
