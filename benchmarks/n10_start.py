@@ -34,7 +34,7 @@ desk = Desk(app, Notices(), settings)
 
 async def main():
     running = asyncio.ensure_future(desk.run("local"))
-    while desk.window is None or not desk.window.pages[0].model.read:
+    while desk.window is None or desk.window.pages[0].model.rowCount() < int(sys.argv[2]):
         await asyncio.sleep(0.002)
     desk.window.grab()
     print(time.time() - float(sys.argv[1]), desk.window.pages[0].model.rowCount())
@@ -46,10 +46,13 @@ sys.exit(bridge.run(app, main))
 """
 
 
+_JOBS = 60
+
+
 def desktop() -> tuple[float, int]:
     """Seconds from before the process started until its first page is painted, and the rows of that page."""
     done = subprocess.run(
-        [sys.executable, "-c", _DESKTOP, repr(time.time())],
+        [sys.executable, "-c", _DESKTOP, repr(time.time()), str(_JOBS)],
         env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
         capture_output=True,
         text=True,
@@ -85,11 +88,11 @@ def main() -> None:
                 prices.write_text("symbol,time,close\nA,2024-01-02,1\n", encoding="utf-8")
                 with Client.connect() as client:
                     client.wait(client.submit("data_import", {"table": "prices", "path": str(prices)}), 30)
-                    for number in range(60):
+                    for number in range(_JOBS):
                         client.submit("factor", {"name": f"f{number}", "table": "prices", "formula": "close"})
                 seconds, rows = desktop()
-                if rows != 60:
-                    raise RuntimeError(f"the first page shows {rows} of 60 jobs")
+                if rows != _JOBS:
+                    raise RuntimeError(f"the first page shows {rows} of {_JOBS} jobs")
                 window.append(seconds)
             finally:
                 embedded.stop(data)

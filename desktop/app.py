@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from desktop.views.sign_in import SignIn, StartLocal
 from desktop.views.window import Window
 from quarterdeck import profile as profiles
 from quarterdeck.client import Client
-from quarterdeck.errors import Conflict, Invalid
+from quarterdeck.errors import Conflict, Invalid, QuarterdeckError
 from quarterdeck.feed import Changed, Feed, Lost, Resync
 from quarterdeck.job import Action, Status
 from quarterdeck.query import Filter
@@ -62,13 +63,18 @@ def chosen_theme(app: QApplication, settings: Settings) -> Literal["light", "dar
 
 
 def local_starter(remark: Callable[[str], None]) -> StartLocal | None:
-    """What starts this computer's own cluster; None where the embedded server is not installed."""
-    try:
-        embedded = importlib.import_module("quarterdeck.embedded")
-    except ImportError:
+    """What starts this computer's own cluster; None where the embedded server is not installed.
+
+    One that runs already is taken as it is, wherever its folder is.
+    """
+    if importlib.util.find_spec("quarterdeck.embedded") is None:
         return None
 
     def start(said: Callable[[str], None]) -> str:
+        with contextlib.suppress(QuarterdeckError):
+            Client.connect(profiles.LOCAL).close()
+            return profiles.LOCAL
+        embedded = importlib.import_module("quarterdeck.embedded")
         cluster = embedded.start(said=said)
         for text in cluster.said:
             remark(text)
