@@ -53,6 +53,9 @@ class _Attempt:
         self._client = self._connect()
         if self._given_up:
             self._client.close()
+        elif self._client.me.login.startswith("node_"):
+            self._client.close()
+            raise Refused(f"The login {self._client.me.login} is a node's: sign in as a person.")
         return self._client
 
     def give_up(self) -> None:
@@ -90,7 +93,7 @@ class SignIn(QDialog):
         self.busy = False
         self.setWindowTitle("Sign in — Quarterdeck")
         self.setWindowIcon(resources.application_icon())
-        self.resize(760, 500)
+        self.resize(790, 500)
         self.profiles = styled(QListWidget(), name="profiles", called="Clusters")
         self.profiles.setFixedWidth(230)
         self.profiles.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)

@@ -354,6 +354,16 @@ def test_another_schema_is_said_with_what_to_do(
     assert refused(qtbot, dialog) == sentence
 
 
+@pytest.mark.spec("P3", "R3")
+def test_a_nodes_login_is_no_persons(qtbot: QtBot, dialog: SignIn, database: Any) -> None:
+    login = database.login("node_n1")
+    filled(dialog, database, str(login.password))
+    dialog.form.user.setText("node_n1")
+    assert refused(qtbot, dialog) == "The login node_n1 is a node's: sign in as a person."
+    assert profile.names() == []
+    qtbot.waitUntil(lambda: sessions(database, "node_n1") == 0)
+
+
 @pytest.mark.spec("P3")
 @pytest.mark.parametrize("by", ["button", "key"])
 def test_an_attempt_that_hangs_can_be_given_up(qtbot: QtBot, dialog: SignIn, database: Any, by: str) -> None:
