@@ -44,7 +44,8 @@ def head_of(
     kind = next((one.title for one in KINDS if one.key == job.kind), job.kind)
     facts = [kind, f"job {job.id}", job.creator, job.status.title]
     if task is not None and len(details.tasks) > 1:
-        facts.append(next((f"task {one.name}" for one in details.tasks if one.ordinal == task), f"task {task}"))
+        name = next((one.name for one in details.tasks if one.ordinal == task), str(task))
+        facts.append(name if name.lower().startswith("task") else f"task {name}")
     if job.started is not None:
         facts.append(f"started {time_text(job.started)}")
         facts.append(f"ran {duration_text(run_time(job, now))}")
@@ -134,6 +135,7 @@ class Printing(QObject):
         self._said, self._complain = said, complain
         self.preview: QPrintPreviewDialog | None = None
         self._paper: Paper | None = None
+        self._printer: QPrinter | None = None
 
     async def paper(self, model: ReportModel, states: dict[str, State], details: Details, size: QSizeF) -> Paper:
         """The report's pages, made a panel at a time."""
@@ -176,7 +178,8 @@ class Printing(QObject):
     async def show_preview(self, model: ReportModel, states: dict[str, State], details: Details) -> None:
         """Make the pages and show them as they will be printed."""
         self._said("Making the pages…")
-        printer = _printer(details.job.name)
+        # the dialog does not keep its printer
+        self._printer = printer = _printer(details.job.name)
         self._paper = await self.paper(model, states, details, _size(printer))
         self._said("")
         dialog = QPrintPreviewDialog(printer, self._window)
@@ -189,7 +192,7 @@ class Printing(QObject):
         dialog.open()
 
     def _forget(self) -> None:
-        self.preview = self._paper = None
+        self.preview = self._paper = self._printer = None
 
     def _repaint(
         self,

@@ -304,30 +304,23 @@ class TimeAxis(PlainAxis):
         super().__init__(side, ink)
 
     def ticks(self, low: float, high: float, size: float) -> list[tuple[float, str]]:
-        most = max(2, int(size / (self.metrics.horizontalAdvance("30 Sep 2024") + 14)))
+        wide = self.metrics.horizontalAdvance("30 Sep 2024")
+        most = max(2, int(size / (wide + 14)))
+        # a label that would be cut at an end is none: the first that is written names the year
+        room = (high - low) * max(0.0, wide / 2 - 14) / size
+        low, high = low + room, high - room
+        if high <= low:
+            return []
         if self.times is None:
-            return self._inside(time_ticks(low, high, most), low, high, size)
+            return time_ticks(low, high, most)
         if not len(self.times):
             return []
         last = len(self.times) - 1
-        ends = self.times[[max(0, min(last, math.floor(low))), max(0, min(last, math.ceil(high)))]]
-        found: dict[float, str] = {}
+        ends = self.times[[max(0, min(last, math.ceil(low))), max(0, min(last, math.floor(high)))]]
+        apart: list[tuple[float, str]] = []
         for time, label in time_ticks(float(ends[0]), float(ends[1]), most):
             place = float(np.searchsorted(self.times, time))
-            if low <= place <= high:
-                found.setdefault(place, label)
-        apart: list[tuple[float, str]] = []
-        for place, label in found.items():
-            if not apart or (place - apart[-1][0]) / (high - low) * size > self.metrics.horizontalAdvance(label) + 8:
+            gap = self.metrics.horizontalAdvance(label) + 8
+            if low <= place <= high and (not apart or (place - apart[-1][0]) / (high - low) * size > gap):
                 apart.append((place, label))
-        return self._inside(apart, low, high, size)
-
-    def _inside(self, ticks: list[tuple[float, str]], low: float, high: float, size: float) -> list[tuple[float, str]]:
-        """Without what would be cut at the right end."""
-        per = size / (high - low) if high > low else 0.0
-        room = 16.0
-        return [
-            (value, text)
-            for value, text in ticks
-            if (high - value) * per + room >= self.metrics.horizontalAdvance(text) / 2
-        ]
+        return apart

@@ -186,9 +186,10 @@ class Table(QWidget, Drawing):
 
 def column_widths(data: Rows, panel: TablePanel, page: Any, ink: Ink, room: float) -> list[float]:
     """Widths of a table's columns on paper, by what is in them, within the room that there is."""
-    metrics, head = QFontMetricsF(ink.font()), QFontMetricsF(ink.font(0, QFont.Weight.DemiBold))
+    head = QFontMetricsF(ink.font(0, QFont.Weight.DemiBold))
     wanted: list[float] = []
-    for number, (name, _) in enumerate(data.columns):
+    for number, (name, kind) in enumerate(data.columns):
+        metrics = QFontMetricsF(ink.figures() if is_number(kind) else ink.font())
         form = panel.options.formats.get(name)
         cells = page.column(number).slice(0, 200).to_pylist() if page is not None else []
         widest = max((metrics.horizontalAdvance(cell_text(cell, form)) for cell in cells), default=0.0)
@@ -220,14 +221,16 @@ def paint_rows(
         for number, (name, _) in enumerate(data.columns)
     ]
     t = ink.tokens
+    heading = ink.font(0, QFont.Weight.DemiBold)
     for row in range(-1, fits):
         y = place.top() + (row + 1) * high
         x = place.left()
-        painter.setFont(ink.font(0, QFont.Weight.DemiBold) if row < 0 else ink.font())
         painter.setPen(QColor(t.muted if row < 0 else t.text))
         for number, (name, _) in enumerate(data.columns):
             text = name if row < 0 else cells[number][row]
-            used = QFontMetricsF(painter.font())
+            font = heading if row < 0 else ink.figures() if kinds[number] else ink.font()
+            used = QFontMetricsF(font)
+            painter.setFont(font)
             shown = used.elidedText(text, Qt.TextElideMode.ElideRight, widths[number] - 8)
             side = Qt.AlignmentFlag.AlignRight if kinds[number] else Qt.AlignmentFlag.AlignLeft
             painter.drawText(QRectF(x + 4, y, widths[number] - 8, high), side | Qt.AlignmentFlag.AlignVCenter, shown)

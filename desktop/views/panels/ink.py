@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QGuiApplication, QPen
 
-from desktop.theme import LIGHT, ChartTokens, Tokens, charts, current, interface_font
+from desktop.theme import LIGHT, ChartTokens, Tokens, charts, current, interface_font, monospaced
 
 __all__ = ["PAPER", "SCREEN", "Ink", "on_paper", "on_screen"]
 
@@ -30,7 +30,12 @@ class Ink:
 
     def font(self, larger: int = 0, weight: QFont.Weight = QFont.Weight.Normal) -> QFont:
         """The font of axes and read-outs; `larger` by some pixels."""
-        return interface_font(self.size + larger, weight)
+        font = interface_font(self.size + larger, weight)
+        return _plain(font) if self.fine else font
+
+    def figures(self) -> QFont:
+        """The font of numbers in tables, with figures of equal width."""
+        return monospaced(self.size - 1) if self.fine else self.font()
 
     def series(self, number: int) -> QColor:
         """The colour of a series by its number; after the last the first comes again in another shade."""
@@ -66,6 +71,15 @@ class Ink:
             stops = (c.low, self.tokens.faint, c.high) if diverging else stops
         colors = _ramp(stops, steps if diverging or not slight else steps + steps // 2)
         return [QColor(int(r), int(g), int(b)) for r, g, b in colors[-steps:]]
+
+
+def _plain(font: QFont) -> QFont:
+    """Letters as they come: figures of equal width and colons raised between them have no names in a PDF, and could be
+    neither copied nor searched."""
+    plain = QFont(font)
+    plain.clearFeatures()
+    plain.setFeature(QFont.Tag("calt"), 0)
+    return plain
 
 
 @cache
