@@ -79,6 +79,8 @@ class Entry:
             said += f", of workflow {workflow}"
         if detail.get("admin"):
             said = "administrator"
+        if detail.get("again"):
+            said = "a new password"
         return said
 
 

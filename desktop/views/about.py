@@ -133,7 +133,7 @@ class KeysDialog(QDialog):
         grid = QGridLayout()
         grid.setHorizontalSpacing(14)
         grid.setVerticalSpacing(5)
-        grid.setColumnMinimumWidth(0, 96)
+        grid.setColumnMinimumWidth(0, 108)
         grid.setColumnStretch(1, 1)
         grid.addWidget(styled(QLabel(title), name="heading"), 0, 0, 1, 2)
         for row, (key, words) in enumerate(keys.items(), 1):
@@ -167,6 +167,7 @@ class AboutDialog(QDialog):
         head.addWidget(mark, 0, Qt.AlignmentFlag.AlignTop)
         head.addLayout(text, 1)
         self.licences = QTabWidget(documentMode=True)
+        self.licences.tabBar().setObjectName("sections")
         # lines of a paragraph flow, short ones are lines of their own
         parts = [("Licence", re.sub(r"(?<=[^\n]{95})\n(?=\S)", " ", notice()))]
         parts.append(("Components", "\n".join(f"{name} {version}: {terms}" for name, version, terms in components())))

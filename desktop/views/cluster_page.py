@@ -39,15 +39,15 @@ _STATES = {
 }
 _DRAIN = Act("drain", "Drain…", "tray-arrow-down", "Ctrl+D")
 _RESUME = Act("resume", "Resume…", "play-circle-outline", "Ctrl+D")
-_BAR = 64
+_BAR = 52
 """The length of a bar, in pixels."""
 # least width in pixels, share of the room that is left
 _NODE_WIDTHS = {
     "name": (70, 2),
     "state": (104, 0),
-    "slots": (126, 0),
-    "load": (152, 0),
-    "memory": (206, 0),
+    "slots": (138, 0),
+    "load": (160, 0),
+    "memory": (210, 0),
     "labels": (60, 2),
     "host": (70, 3),
     "version": (58, 1),

@@ -128,6 +128,21 @@ def test_an_admin_drains_and_resumes_a_node_and_nobody_else_does(database: Datab
     assert acts == [("boss", "resume_node", "n1"), ("boss", "drain_node", "n1")]
 
 
+def test_a_node_that_starts_again_gets_a_new_password(database: Database, client: SignIn) -> None:
+    # logins are the server's: not one that other tests sign in by
+    name = database.name.replace("_", "-")
+    boss = client("boss")
+    try:
+        for _ in range(2):
+            admin.create_node(database.engine("boss"), name)
+        again, first = boss.audit(Selection(action="create_node", text=name))
+        assert (first.subject, first.words) == (name, "")
+        assert (again.subject, again.words) == (name, "a new password")
+    finally:
+        database.sql("postgres", f'drop owned by "node_{name}"')
+        database.sql("postgres", f'drop role "node_{name}"')
+
+
 def act_of_every_kind(database: Database) -> tuple[int, int, int]:
     """The acts of `ACTIONS`, each once, by boss, alice or the superuser; the ids of the jobs that they concern."""
     boss = database.engine("boss")
@@ -329,6 +344,7 @@ def test_all_of_a_long_audit_goes_into_a_file(database: Database, client: SignIn
             "Terminate job",
             "data import of bob, was in progress, of workflow 7",
         ),
+        ("create_node", {"name": "n1", "again": True}, "Add node", "a new password"),
         ("brand_new", {}, "Brand new", ""),
     ],
 )

@@ -9,9 +9,12 @@ $$;
 
 create function qd.note_node(name text, login text) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
-  insert into qd.node (name, login, slots, state) values (note_node.name, note_node.login, 1, 'down') on conflict do nothing;
+  with made as (
+    insert into qd.node (name, login, slots, state) values (note_node.name, note_node.login, 1, 'down')
+    on conflict do nothing returning name)
   insert into qd.audit (actor, action, detail)
-  values (session_user::text, 'create_node', jsonb_build_object('name', note_node.name))
+  select session_user::text, 'create_node', jsonb_strip_nulls(jsonb_build_object(
+           'name', note_node.name, 'again', case when not exists (select from made) then true end))
 $$;
 
 create function qd.note_draining(name text, draining boolean) returns boolean
