@@ -11,21 +11,25 @@ from quarterdeck.errors import Invalid
 from quarterdeck.report.formula import kind_of
 from quarterdeck.report.hints import hint
 from quarterdeck.report.sources import Loaded
-from quarterdeck.report.template import TablePanel, Template
+from quarterdeck.report.template import Source, TablePanel, Template
 from quarterdeck.results import By
 
-__all__ = ["as_stored", "kinds", "page_of", "require", "sorted_by"]
+__all__ = ["as_stored", "kinds", "page_of", "require", "rows_as_stored", "sorted_by"]
 
 
 def as_stored(template: Template, panel: TablePanel) -> bool:
     """Whether the panel's rows are those of a table as it is written, of which one page can be read alone."""
     source = template.sources[panel.source]
-    if source.source is not None or source.where or source.derive or source.group or source.aggregate:
-        return False
-    if source.sort or source.limit is not None or source.columns is not None or "task" in panel.fields.columns:
+    if not rows_as_stored(source) or source.sort or source.columns is not None or "task" in panel.fields.columns:
         return False
     choices = [one for one in template.choices if one.name in source.choices]
     return all(one.column == "symbol" or (one.column == "time" and not one.multiple) for one in choices)
+
+
+def rows_as_stored(source: Source) -> bool:
+    """Whether a source has the rows of its table, all and only them."""
+    worked = source.where or source.derive or source.group or source.aggregate
+    return source.source is None and not worked and source.limit is None
 
 
 def require(names: Iterable[str], known: Sequence[str], name: str) -> None:

@@ -18,7 +18,20 @@ from quarterdeck.report.formula import RowFormula, kind_of, plain
 from quarterdeck.report.hints import hint
 from quarterdeck.report.template import Choice, Source, Template
 
-__all__ = ["MAX_READ", "Columns", "Loaded", "Picked", "Wanted", "load", "moment", "needs", "number", "opened", "pruned"]
+__all__ = [
+    "MAX_READ",
+    "Columns",
+    "Loaded",
+    "Picked",
+    "Wanted",
+    "load",
+    "matching",
+    "moment",
+    "needs",
+    "number",
+    "opened",
+    "pruned",
+]
 
 MAX_READ = 256_000_000
 """Bytes of a table's columns, at most, that are held to draw it; what is beyond is left out, and that is said."""
@@ -110,7 +123,7 @@ def load(
     if parent is None:
         loaded = _read(opened(access, source), source, inputs, wanted)
     else:
-        frame = _matching(parent.frame, parent.columns, wanted.values, parent.name)
+        frame = matching(parent.frame, parent.columns, wanted.values, parent.name)
         loaded = Loaded(
             frame=_where(frame, source, parent.name) if source.where else frame,
             columns=parent.columns,
@@ -182,6 +195,8 @@ def pruned(stored: Stored, wanted: Wanted) -> tuple[Extract, str | None]:
             symbols = tuple(sorted(texts if symbols is None else texts & set(symbols)))
         if choice.column == "time" and "time" in columns and _is_time(columns["time"]) and values:
             times = [moment(value) for value in values]
+            if choice.day:
+                times = [bound for time in times for bound in _bounds(time)]
             start = min(times) if start is None else max(_utc(start), min(times))
             end = max(times) if end is None else min(_utc(end), max(times))
     return Extract(start=start, end=end, symbols=symbols), after
@@ -209,7 +224,7 @@ def _read(stored: Stored, source: Source, inputs: Columns, wanted: Wanted) -> Lo
                 note = f"only the first {rows:,} rows that were read; pick symbols or times to see others"
                 break
             frame = _polars(batch)
-            frame = _matching(frame, available, wanted.values, stored.name)
+            frame = matching(frame, available, wanted.values, stored.name)
             if after is not None:
                 frame = _within(frame, after, wanted.picked)
             if condition is not None and condition.by_row:
@@ -235,7 +250,7 @@ def _empty(stored: Stored, columns: Columns) -> pl.DataFrame:
     return _polars(pa.schema(fields).empty_table())
 
 
-def _matching(
+def matching(
     frame: pl.DataFrame, known: frozenset[str], values: Sequence[tuple[Choice, tuple[Any, ...]]], name: str
 ) -> pl.DataFrame:
     """The rows that have one of the picked values of each choice."""
@@ -249,6 +264,8 @@ def _matching(
             case "number":
                 mask = column.is_in(pl.Series([number(value) for value in picked], dtype=pl.Float64).implode())
             case "time":
+                picked = tuple(_bounds(moment(value))[0] for value in picked) if choice.day else picked
+                column = column.dt.truncate("1d") if choice.day else column
                 mask = column.is_in(pl.Series([moment(value) for value in picked]).cast(_TIME).implode())
             case "truth":
                 mask = column.is_in(pl.Series([value in (True, "true", "True", 1) for value in picked]).implode())
@@ -283,6 +300,12 @@ def moment(value: Any) -> dt.datetime:
     if not isinstance(value, dt.datetime):
         raise Invalid(f"'{value!s:.60}' is no time to choose by")
     return _utc(value)
+
+
+def _bounds(time: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+    """The first and the last microsecond of its day."""
+    first = time.replace(hour=0, minute=0, second=0, microsecond=0)
+    return first, first.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
 
 def _utc(time: dt.datetime) -> dt.datetime:

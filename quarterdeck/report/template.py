@@ -97,6 +97,11 @@ class Choice(_Part):
     column: Column
     required: bool = True
     """If not, no value means all rows."""
+    beyond: Annotated[int, Field(ge=0)] | None = None
+    """Required, and with an initial value, only where the source has more rows than this; else all rows are shown. Of
+    several such choices over one source each begins with a value that goes with those before it."""
+    day: bool = False
+    """Of a column of times: whole days (in UTC) are picked."""
     multiple: bool = False
     initial: Literal["none", "first", "last"] = "none"
     """What is picked at first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from quarterdeck.errors import Invalid
 from quarterdeck.report import Frames, Picked, read
 from quarterdeck.report.shapes import Lines, Number, Rows
 from quarterdeck.results import By
-from tests.unit.report_tables import DAYS, SECONDS, SYMBOL, TIME, Tables, line, prices, template
+from tests.unit.report_tables import DAYS, SECONDS, START, SYMBOL, TIME, Tables, line, prices, template
 
 # --- what is read -----------------------------------------------------------------------------------------------------
 
@@ -243,6 +244,54 @@ def test_of_very_many_times_the_latest_are_offered(monkeypatch: pytest.MonkeyPat
     assert frames.values("day") == DAYS[6:]
     assert frames.values("lot") == [0, 1, 2, 3]
     assert frames.read().choices == {"day": (DAYS[0],), "lot": (29.0,)}
+
+
+@pytest.mark.spec("B4")
+def test_more_than_so_many_rows_are_shown_by_stock_and_day() -> None:
+    """Of 30 rows all are shown where up to 30 may be; where 29 may be, one stock's of one day."""
+
+    def orders(beyond: int) -> Frames:
+        choices: list[dict[str, Any]] = [
+            {"name": "stock", "source": "all", "column": "symbol", "initial": "last", "beyond": beyond},
+            {"name": "day", "source": "all", "column": "sent", "initial": "first", "beyond": beyond, "day": True},
+        ]
+        table = {"type": "table", "source": "shown"}
+        sources = {"all": {"table": "orders"}, "shown": {"table": "orders", "choices": ["stock", "day"]}}
+        return Frames(template(sources, table, choices=choices), Tables(orders=given))
+
+    stamps = [START + dt.timedelta(hours=8 * n) for n in range(30)]  # three a day
+    names = ["A"] * 12 + ["B", "C", "C"] * 6  # C is first traded on the fifth day
+    given = pa.table({"id": range(30), "sent": pa.array(stamps, TIME), "symbol": names})
+    few = orders(30)
+    assert few.read().choices == {"stock": (), "day": ()}
+    assert few.read().panels["p0"].rows == 30
+    assert few.page("p0", choices={"stock": "B"})["id"].to_pylist() == [12, 15, 18, 21, 24, 27]
+    many = orders(29)
+    report = many.read()
+    assert report.choices == {"stock": ("C",), "day": (DAYS[4],)}
+    assert many.page("p0")["id"].to_pylist() == [13, 14]
+    assert report.panels["p0"].rows == 2
+    assert many.values("day") == DAYS
+    # another stock begins with its own first day; another day is any moment of it
+    assert many.read({"stock": "A"}).choices["day"] == (DAYS[0],)
+    assert many.page("p0", choices={"stock": "A", "day": stamps[10]})["id"].to_pylist() == [9, 10, 11]
+    assert many.read({"stock": None}).panels["p0"].waiting == "Choose a value for stock."
+    # what nobody traded has all days to choose from
+    assert many.read({"stock": "D"}).choices["day"] == (DAYS[0],)
+
+
+def test_days_are_pushed_down_where_the_time_is_the_tables() -> None:
+    choices: list[dict[str, Any]] = [{"name": "day", "source": "all", "column": "time", "day": True}]
+    sources = {"all": {"table": "prices"}, "s": {"table": "prices", "choices": ["day"]}}
+    tables = Tables(prices=prices())
+    frames = Frames(template(sources, {"type": "table", "source": "s"}, choices=choices), tables)
+    assert frames.page("p0", choices={"day": "2024-01-03 17:00"})["lot"].to_pylist() == [6, 7, 8]
+    part = tables.stored["prices"].asked[-1]
+    assert (part.start, part.end) == (DAYS[2], DAYS[3] - dt.timedelta(microseconds=1))
+    wrong = {**choices[0], "column": "lot"}
+    other = Frames(template(sources, {"type": "table", "source": "s"}, choices=[wrong]), tables)
+    with pytest.raises(Invalid, match="choice 'day' picks days, and 'lot' of table 'prices' has no times"):
+        other.values("day")
 
 
 def test_a_choice_whose_table_is_not_there_spoils_only_its_panels() -> None:
