@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quarterdeck import columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Facts, Kind, Misfit, Section, Tables, TaskPlan
+from quarterdeck.kinds.kind import Choice, Facts, Kind, Misfit, Section, Tables, TaskPlan
 from quarterdeck.kinds.period import Moment, first, last, misplaced
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ class Attribution(BaseModel):
     )
     task: int = Field(0, ge=0, description="factor model: which task of that backtest, counted from 0")
     factors: str | None = Field(
-        None, description="factor model: the imported table of factor returns (time and a column each)"
+        None,
+        description="factor model: the imported table of factor returns (time and a column each)",
+        json_schema_extra={"shown": True},
     )
     start: Moment | None = Field(None, description="first time; empty: all")
     end: Moment | None = Field(None, description="last time (a date: the whole day)")
@@ -238,6 +240,16 @@ KIND = Kind(
         Section(type="template", title="Run Template"),
         Section(type="tasks", title="Tasks"),
         Section(type="log", title="Execution Log"),
+    ),
+    choices=(
+        Choice(
+            "Explain",
+            (
+                ("Sectors, by Brinson", ("table", "interaction", "linking")),
+                ("A table of returns, by factors", ("returns",)),
+                ("A backtest, by factors", ("backtest", "task")),
+            ),
+        ),
     ),
     example={"method": "brinson_fachler", "table": "sectors"},
     restart=True,

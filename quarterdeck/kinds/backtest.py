@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from quarterdeck import columns
 from quarterdeck.errors import Invalid
-from quarterdeck.kinds.kind import Computed, Facts, Kind, Misfit, Section, Tables, TaskPlan
+from quarterdeck.kinds.kind import Choice, Computed, Facts, Kind, Misfit, Section, Tables, TaskPlan
 from quarterdeck.kinds.period import Moment, first, last, misplaced
 
 if TYPE_CHECKING:
@@ -47,52 +47,87 @@ class Backtest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    strategy: Literal["ma_cross", "buy_and_hold", "factor_rank"] | None = Field(None, description="a built-in strategy")
+    strategy: Literal["ma_cross", "buy_and_hold", "factor_rank"] | None = Field(
+        None,
+        description="built in, with its parameters: ma_cross (fast, slow, size), buy_and_hold (invested),"
+        " factor_rank (every, quantiles, short, invested)",
+    )
     code: str | None = Field(
         None,
         description="Python source that defines a class derived from Strategy",
         json_schema_extra={"code": "python"},
     )
-    engine: Literal["bars"] = Field("bars", description="our own event loop over daily and minute bars")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="the strategy's parameters by name, as JSON")
-    grid: dict[str, list[Any]] | None = Field(
-        None, description="an optimization: parameters by name, each with a list of values; one task a combination"
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description='the strategy\'s parameters by name, as JSON, such as {"fast": 10, "slow": 50}',
+        json_schema_extra={"shown": True},
     )
-    metric: _METRICS = Field("sharpe", description="what an optimization ranks by")
+    grid: dict[str, list[Any]] | None = Field(
+        None,
+        description="an optimization: parameters by name, each with a list of values, as JSON; one task a combination",
+    )
+    metric: _METRICS = Field("sharpe", description="what an optimization ranks by", json_schema_extra={"shown": False})
     table: str = Field(min_length=1, description="the imported table of bars")
-    symbols: list[str] | None = Field(None, description="only these symbols; empty: all of the table")
+    symbols: list[str] | None = Field(
+        None, description="only these symbols; empty: all of the table", json_schema_extra={"shown": True}
+    )
     factor: int | str | None = Field(
         None,
         description="a factor (its name or its job) for factor_rank, or for code that asks for the column 'factor'",
         json_schema_extra={"factor": True},
     )
-    start: Moment | None = Field(None, description="first time; empty: all")
-    end: Moment | None = Field(None, description="last time (a date: the whole day)")
+    start: Moment | None = Field(None, description="first time; empty: all", json_schema_extra={"shown": True})
+    end: Moment | None = Field(None, description="last time (a date: the whole day)", json_schema_extra={"shown": True})
     cash: float = Field(1_000_000.0, gt=0, allow_inf_nan=False, description="cash at the start")
-    currency: str = Field("USD", pattern=r"^[A-Z]{3,8}$", description="the currency of the account")
-    data_type: Literal["tick", "snapshot", "minute", "daily"] = Field("daily", description="what the bars are of")
-    strategy_type: Literal["stock", "futures", "option", "bond", "fund", "crypto"] = Field(
-        "stock", description="the class of asset"
-    )
     fill: Literal["next_open", "close"] = Field(
         "next_open", description="where an order decided at a bar's close is filled: the next open, or that close"
     )
     commission: float = Field(0.0, ge=0, lt=1, description="share of a fill's value (0.0005: five basis points)")
-    commission_per_share: float = Field(0.0, ge=0, allow_inf_nan=False, description="besides, for each share")
-    commission_minimum: float = Field(0.0, ge=0, allow_inf_nan=False, description="at least, for each fill")
-    tax: float = Field(0.0, ge=0, lt=1, description="share of the value of each sale")
     slippage: float = Field(
         0.0, ge=0, lt=1, description="share of the price by which market and stop orders fill worse"
+    )
+    benchmark: str | None = Field(
+        None, description="a symbol of the table to compare with", json_schema_extra={"shown": True}
+    )
+    commission_per_share: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="besides, for each share", json_schema_extra={"shown": False}
+    )
+    commission_minimum: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="at least, for each fill", json_schema_extra={"shown": False}
+    )
+    tax: float = Field(
+        0.0, ge=0, lt=1, description="share of the value of each sale", json_schema_extra={"shown": False}
     )
     volume_limit: float | None = Field(
         None, gt=0, le=1, description="share of a bar's volume that fills at most; empty: without limit"
     )
-    leverage: float = Field(1.0, gt=0, le=100, description="positions up to this many times the equity")
-    short: bool = Field(True, description="positions may be short")
-    benchmark: str | None = Field(None, description="a symbol of the table to compare with")
-    days_per_year: float = Field(252.0, gt=0, le=366, description="trading days of a year, for yearly figures")
-    risk_free: float = Field(0.0, gt=-1, lt=1, description="yearly rate that Sharpe and Sortino deduct")
-    mode: Literal["historical"] = Field("historical", description="over history")
+    leverage: float = Field(
+        1.0, gt=0, le=100, description="positions up to this many times the equity", json_schema_extra={"shown": False}
+    )
+    short: bool = Field(True, description="positions may be short", json_schema_extra={"shown": False})
+    data_type: Literal["tick", "snapshot", "minute", "daily"] = Field(
+        "daily", description="what the bars are of", json_schema_extra={"shown": False}
+    )
+    strategy_type: Literal["stock", "futures", "option", "bond", "fund", "crypto"] = Field(
+        "stock", description="the class of asset", json_schema_extra={"shown": False}
+    )
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3,8}$", description="the currency of the account", json_schema_extra={"shown": False}
+    )
+    days_per_year: float = Field(
+        252.0,
+        gt=0,
+        le=366,
+        description="trading days of a year, for yearly figures",
+        json_schema_extra={"shown": False},
+    )
+    risk_free: float = Field(
+        0.0, gt=-1, lt=1, description="yearly rate that Sharpe and Sortino deduct", json_schema_extra={"shown": False}
+    )
+    engine: Literal["bars"] = Field(
+        "bars", description="our own event loop over daily and minute bars", json_schema_extra={"shown": False}
+    )
+    mode: Literal["historical"] = Field("historical", description="over history", json_schema_extra={"shown": False})
 
     @field_validator("parameters", "grid")
     @classmethod
@@ -427,6 +462,7 @@ KIND = Kind(
         Section(type="template", title="Run Template"),
         Section(type="log", title="Execution Log"),
     ),
+    choices=(Choice("Strategy from", (("A built-in", ("strategy",)), ("Python code", ("code",)))),),
     example={
         "strategy": "ma_cross",
         "parameters": {"fast": 10, "slow": 50, "size": "all"},

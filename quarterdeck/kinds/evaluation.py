@@ -36,9 +36,13 @@ class Evaluation(BaseModel):
     template: str = Field(
         "Factor Evaluation", min_length=1, max_length=80, description="the report that shows the result"
     )
-    start: Moment | None = Field(None, description="first time that is evaluated; empty: all")
+    start: Moment | None = Field(
+        None, description="first time that is evaluated; empty: all", json_schema_extra={"shown": True}
+    )
     end: Moment | None = Field(
-        None, description="last time of values and prices (a date: the whole day); nothing after it is read"
+        None,
+        description="last time of values and prices (a date: the whole day); nothing after it is read",
+        json_schema_extra={"shown": True},
     )
 
     @field_validator("factor")
