@@ -7,7 +7,6 @@ the chunks without their texts (`outline`), and only the lines that were asked f
 from __future__ import annotations
 
 import datetime as dt
-import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from quarterdeck.lines import (
     split_text,
     time_of,
 )
-from quarterdeck.outline import LEVELS, Cursor
+from quarterdeck.outline import LEVELS, Cursor, Numbers
 
 __all__ = [
     "CHUNK_LINES",
@@ -323,7 +322,7 @@ class Log:
         """The wanted lines between two places in order, one way or the other.
 
         Chunks come in the order of the end that is met first. What is still unread lies beyond the last chunk's end,
-        so that lines up to there are final; the others wait in a heap.
+        so that lines up to there are final; the others wait.
         """
         outline = self._chunks.outline(wanted.task, wanted.severity)
         order = in_order(outline, backward=backward)
@@ -342,17 +341,47 @@ class Log:
             read = partial(self._chunks.matching, condition=wanted.condition())
         least, most = (2, 256) if wanted.text else (32, 64)
         picked = _picker(wanted, after, before)
-        waiting: list[tuple[tuple[int, int, int], str, Stored]] = []
+        merge = _Merge(sign)
         for looked, batch in self._chunks.streamed(ids, read, most, least):
             for chunk, places in batch:
-                for at, text in picked(chunk, places):
-                    heapq.heappush(waiting, ((sign * at.micros, sign * at.chunk, sign * at.offset), text, chunk))
-            final = (int(ends[looked - 1]), sign * int(ids[looked - 1]))
-            lines = []
-            while waiting and (looked == len(ids) or waiting[0][0][:2] <= final):
-                key, text, chunk = heapq.heappop(waiting)
-                lines.append(chunk.line(text, sign * key[2]))
-            yield Searched(tuple(lines), looked / len(ids))
+                merge.add(chunk, *picked(chunk, places))
+            everything = looked == len(ids)
+            final = None if everything else (int(ends[looked - 1]), sign * int(ids[looked - 1]))
+            yield Searched(tuple(merge.taken(final)), looked / len(ids))
+
+
+class _Merge:
+    """Puts lines of many chunks in order; `sign` is -1 for the way back."""
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self._fresh: list[Numbers] = []
+        self._keys: Numbers = np.empty((0, 3), np.int64)
+        self._texts: dict[int, tuple[Stored, dict[int, str]]] = {}
+
+    def add(self, chunk: Stored, micros: list[int], texts: dict[int, str]) -> None:
+        """Lines of a chunk: their times, and their texts by their places."""
+        if micros:
+            keys = np.empty((len(micros), 3), np.int64)
+            keys[:, 0], keys[:, 1], keys[:, 2] = micros, chunk.id, list(texts)
+            self._fresh.append(self._sign * keys)
+            self._texts[chunk.id] = (chunk, texts)
+
+    def taken(self, final: tuple[int, int] | None) -> Iterator[LogLine]:
+        """Those up to a time and a chunk's id (None: all), in order; they go from here."""
+        keys = np.concatenate([self._keys, *self._fresh])
+        self._fresh = []
+        if final is None:
+            ready = np.ones(len(keys), np.bool_)
+        else:
+            ready = (keys[:, 0] < final[0]) | ((keys[:, 0] == final[0]) & (keys[:, 1] <= final[1]))
+        self._keys, keys = keys[~ready], keys[ready]
+        keys = self._sign * keys[np.lexsort((keys[:, 2], keys[:, 1], keys[:, 0]))]
+        for _, number, place in keys.tolist():
+            chunk, texts = self._texts[number]
+            yield chunk.line(texts.pop(place), place)
+            if not texts:
+                del self._texts[number]
 
 
 class Tail:
@@ -379,7 +408,7 @@ class Tail:
         for start in range(0, len(ids), 64):
             for chunk, places in self._chunks.whole(ids[start : start + 64]):
                 if self._wanted.task is None or chunk.ordinal == self._wanted.task:
-                    found += [chunk.line(text, at.offset) for at, text in picked(chunk, places)]
+                    found += [chunk.line(text, place) for place, text in picked(chunk, places)[1].items()]
         found.sort(key=Cursor.of)
         return found
 
@@ -407,7 +436,7 @@ def line_text(line: LogLine, *, task: bool = True, raw: bool = True) -> str:
 
     Without `raw`, terminals' escape sequences are left out of the text.
     """
-    at = line.time.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    at = line.time.astimezone(dt.UTC).isoformat(" ", "milliseconds")[:23]
     who = "" if not task else f"[{'job' if line.ordinal is None else f'task {line.ordinal}'}] "
     mark = f"{line.level.value.upper():7} " if line.level is not Level.INFO else ""
     name = "" if line.stream in (Stream.STDOUT, Stream.LOGGING) else f"{line.stream.value}: "
@@ -416,19 +445,26 @@ def line_text(line: LogLine, *, task: bool = True, raw: bool = True) -> str:
 
 def _picker(
     wanted: Wanted, after: Cursor | None, before: Cursor | None
-) -> Callable[[Stored, list[int]], Iterator[tuple[Cursor, str]]]:
-    """What picks the wanted lines, with their cursors, out of lines of a chunk and their places in it."""
+) -> Callable[[Stored, list[int]], tuple[list[int], dict[int, str]]]:
+    """What picks the wanted lines out of lines of a chunk and their places in it: times, and texts by place."""
     letters = LEVELS[wanted.severity :]
-    everything = len(letters) == len(LEVELS)
+    everything = len(letters) == len(LEVELS) and after is None and before is None
 
-    def picked(chunk: Stored, places: list[int]) -> Iterator[tuple[Cursor, str]]:
-        for offset, text in zip(places, chunk.body.split("\n"), strict=True):
+    def picked(chunk: Stored, places: list[int]) -> tuple[list[int], dict[int, str]]:
+        lines = chunk.body.split("\n")
+        if everything:
+            return [int(text[: text.find("\t")]) for text in lines], dict(zip(places, lines, strict=True))
+        micros = []
+        texts = {}
+        for offset, text in zip(places, lines, strict=True):
             tab = text.find("\t")
-            if not everything and text[tab + 2 : tab + 3] not in letters:
+            if text[tab + 2 : tab + 3] not in letters:
                 continue
             key = Cursor(int(text[:tab]), chunk.id, offset)
             if (after is not None and key <= after) or (before is not None and key >= before):
                 continue
-            yield key, text
+            micros.append(key.micros)
+            texts[offset] = text
+        return micros, texts
 
     return picked

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from quarterdeck.job import LogLine
 from quarterdeck.lines import CHUNK_LINES, micros_of
 
-__all__ = ["LEVELS", "Bounds", "Cursor", "Marked", "Outline", "Places", "marks_of", "unmarked"]
+__all__ = ["END", "LEVELS", "Bounds", "Cursor", "Marked", "Outline", "Places", "marks_of", "unmarked"]
 
 Numbers = npt.NDArray[np.int64]
 
@@ -36,6 +36,10 @@ class Cursor(NamedTuple):
     def of(cls, line: LogLine) -> Cursor:
         """The place of a line."""
         return cls(micros_of(line.time), line.chunk, line.offset)
+
+
+END = Cursor(2**62, 2**62, 2**31)
+"""Behind any line."""
 
 
 class Bounds(NamedTuple):

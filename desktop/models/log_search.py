@@ -12,11 +12,10 @@ from desktop.models.log import LogModel
 from desktop.models.log_text import Shown
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.finding import Finding, Wanted
-from quarterdeck.outline import Cursor
+from quarterdeck.outline import END, Cursor
 
 __all__ = ["LogSearch"]
 
-_END = Cursor(2**62, 2**62, 2**31)
 _MARKED = 200
 
 
@@ -83,7 +82,7 @@ class LogSearch(QObject):
             if finding.walkable:
                 return _walked(finding, here, direction)
             for edge in (here, None) if here is not None else (None,):
-                limits = {"after": edge} if direction > 0 else {"before": edge or _END}
+                limits = {"after": edge} if direction > 0 else {"before": edge or END}
                 found = await self._bridge.call(
                     log.search,
                     wanted.text,

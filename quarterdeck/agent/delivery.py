@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 _log = logging.getLogger("quarterdeck.agent")
 _LOG_AGE = 0.1
+"""Seconds that a line waits for others to go with it, after a quiet time."""
+_LOG_AGE_MOST = 1.0
+"""The same of a task that writes on and on: a log of very many tiny chunks would be slow to read."""
 _PROGRESS_EVERY = 0.5
 _BACK_OFF = (0.1, 0.2, 0.5, 1.0)
 
@@ -76,6 +79,8 @@ class Delivery:
         self._progress: tuple[float | None, str] | None = None
         self._progress_sent = 0.0
         self._lock = threading.Lock()
+        self._age = _LOG_AGE
+        self._flushed = 0.0
         self._given_up = False
         self.away = False
 
@@ -117,7 +122,7 @@ class Delivery:
         return False
 
     def _step(self) -> bool:
-        self._log.flush(age=_LOG_AGE)
+        self._flush()
         self._state()
         records = self._spool.read(0.05 if self._log.waiting or self._progress else 1.0)
         if records and records[0].kind == "log":
@@ -130,6 +135,19 @@ class Delivery:
         ended = self._record(records[0])
         self._spool.acknowledge(1)
         return ended
+
+    def _flush(self) -> None:
+        """Lines that waited long enough become a chunk: soon after a quiet time, later when they keep coming."""
+        now = time.monotonic()
+        waited = self._log.waiting
+        if waited:
+            self._log.flush(age=self._age)
+            waited = self._log.waiting
+            if not waited:
+                self._age = min(1.5 * self._age, _LOG_AGE_MOST)
+                self._flushed = now
+        elif now - self._flushed > _LOG_AGE_MOST:
+            self._age = _LOG_AGE
 
     def _state(self, *, last: bool = False) -> None:
         with self._lock:

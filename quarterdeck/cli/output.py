@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quarterdeck.ansi import colored, plain
 from quarterdeck.job import Job, Status, TableInfo, Task, run_time
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ __all__ = [
     "print_json",
     "print_table",
     "printable",
+    "printable_colors",
     "say",
     "size_text",
     "table_json",
@@ -47,6 +50,7 @@ CODES = {
 """The exit code of a job that has ended."""
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+_CONTROLS_BUT_ESCAPE = {code: shown for code, shown in _CONTROLS.items() if code != 27}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,13 @@ def fail(text: str) -> int:
 def printable(text: str) -> str:
     """Without control characters: other people's texts shall not command this terminal."""
     return text.translate(_CONTROLS)
+
+
+def printable_colors(text: str) -> str:
+    """The same, but with the text's colours, unless the person wants none (https://no-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return printable(plain(text))
+    return colored(text).translate(_CONTROLS_BUT_ESCAPE)  # the escapes that are left are those of colours
 
 
 def print_json(value: Any) -> None:
