@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -170,9 +170,10 @@ class Field(QWidget):
         """Offer values for a text."""
         if isinstance(self.control, QComboBox) and self.control.isEditable():
             text = self.control.currentText()
-            self.control.clear()
-            self.control.addItems(values)
-            self.control.setCurrentText(text)
+            with QSignalBlocker(self.control):  # nobody edits: a sentence that stands there stays
+                self.control.clear()
+                self.control.addItems(values)
+                self.control.setCurrentText(text)
 
     def _build(self, kinds: list[Any], extra: dict[str, Any]) -> QWidget:
         only = kinds[0] if len(kinds) == 1 else None
@@ -185,7 +186,7 @@ class Field(QWidget):
         words = self._choices(only)
         if words:
             return self._choice(words)
-        if only is str and self.name in {"table", "dataset", "factor"}:
+        if extra.get("factor") or (only is str and self.name in {"table", "dataset", "factors", "returns"}):
             return self._suggesting()
         if any(kind in (str, int, float, dt.date, dt.datetime, dt.time) or self._is_path(kind) for kind in kinds):
             return self._line(kinds)

@@ -464,3 +464,19 @@ def test_ctrl_enter_starts_from_any_field(qtbot: QtBot, bridge: Bridge, sign_in:
     form.fields["formula"].control.setFocus()
     with qtbot.waitSignal(form.submitted, timeout=20_000):
         qtbot.keyClick(form.fields["formula"].control, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+
+
+@pytest.mark.spec("X1")
+def test_what_is_offered_late_changes_nothing_that_was_entered_or_complained_of(qtbot: QtBot) -> None:
+    model = kind("factor").params
+    assert model is not None
+    field = FormField("table", model.model_fields["table"])
+    qtbot.addWidget(field)
+    field.put("pri")
+    field.complain("There is no table 'pri'.")
+    with qtbot.assertNotEmitted(field.edited):
+        field.suggest(["prices", "stocks"])
+    assert field.value() == "pri"
+    assert field.error.text() == "There is no table 'pri'."
+    assert isinstance(field.control, QComboBox)
+    assert field.control.count() == 2
