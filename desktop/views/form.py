@@ -20,9 +20,8 @@ from desktop.views.editors import FormulaEdit
 from desktop.views.fields import MISSING, Field
 from quarterdeck.client import Client
 from quarterdeck.errors import Invalid, QuarterdeckError
-from quarterdeck.job import Dataset, Status
+from quarterdeck.job import Dataset
 from quarterdeck.kinds import Kind
-from quarterdeck.query import Filter
 
 __all__ = ["FormDialog", "complaints"]
 
@@ -197,13 +196,12 @@ class FormDialog(QDialog):
             self._datasets[f"{one.creator}.{one.name}"] = self._datasets[one.name] = one
         imports = self._kind.key == "data_import"
         names = {one.name for one in usable if one.creator == mine or not imports}
-        if "table" in self.fields:
-            self.fields["table"].suggest(sorted(names))
+        for name in ("table", "returns", "factors"):
+            if name in self.fields:
+                self.fields[name].suggest(sorted(names))
         await self._know_table()
         if "factor" in self.fields:
-            done = Filter(kind="factor", statuses=frozenset({Status.SUCCESS, Status.PARTIALLY_FAILED}))
-            jobs = await self._bridge.call(self._client.list, done, limit=200)
-            self.fields["factor"].suggest(list(dict.fromkeys(job.name for job in jobs)))
+            self.fields["factor"].suggest(await self._bridge.call(self._client.factor_names))
 
     async def _know_table(self) -> None:
         """Say what columns the chosen table has, and offer them to the formula."""
