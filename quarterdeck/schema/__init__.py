@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["FUNCTIONS", "REVISION", "REVISIONS", "SCHEMA_VERSION", "sql"]
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest Alembic revision."""
 
 FUNCTIONS = ("notices", "jobs", "logs", "tasks", "tables", "templates", "nodes", "records", "accounts")

@@ -78,7 +78,7 @@ begin
   end if;
   insert into qd.result_table (job_id, task_id, attempt, creator, name, schema, publish)
   values (v_task.job_id, v_task.id, v_task.attempt, v_task.creator, open_table.name, open_table.schema, v_publish)
-  on conflict (task_id, attempt, name) do nothing
+  on conflict (task_id, attempt, hashtextextended(name, 0)) do nothing
   returning id into v_table.id;
   if v_table.id is null then
     select r.id into v_table.id from qd.result_table as r
@@ -167,7 +167,7 @@ begin
       insert into qd.dataset (creator, name, is_public, folder, job_id, synthetic)
       values (v_table.creator, v_table.publish ->> 'name', v_public, v_table.publish ->> 'folder', v_table.job_id,
               coalesce((v_table.publish ->> 'synthetic')::boolean, false))
-      on conflict (creator, name) do nothing
+      on conflict (creator, hashtextextended(name, 0)) do nothing
       returning * into v_dataset;
       if v_dataset.id is null then
         v_dataset := qd.publication_target(v_table.creator, v_table.publish, v_table.schema);

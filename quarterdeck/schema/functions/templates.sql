@@ -34,7 +34,7 @@ begin
   insert into qd.template as t (creator, name, title, kinds, is_public, document)
   values (session_user::text, save_template.name, save_template.document ->> 'title', v_kinds, save_template.public,
           save_template.document)
-  on conflict (creator, name) do update
+  on conflict (creator, hashtextextended(name, 0)) do update
     set title = excluded.title, kinds = excluded.kinds, is_public = excluded.is_public, document = excluded.document,
         updated = clock_timestamp()
   returning t.id into v_id;
