@@ -137,6 +137,8 @@ class Field(QWidget):
         layout.setSpacing(14)
         layout.addWidget(label)
         layout.addLayout(right, 1)
+        if not self.code:  # the room that is left belongs to what is written in, not to gaps
+            self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     def value(self) -> Any:
         """What was entered, as JSON-like value; MISSING when empty or as by default."""
