@@ -450,21 +450,21 @@ QToolButton:hover {{ background: {hover}; }}
 QToolButton:checked {{ background: {selected}; }}
 QToolButton::menu-indicator {{ image: none; }}
 
-QLineEdit, QPlainTextEdit, QTextEdit, QSpinBox, QDoubleSpinBox, QComboBox {{ background: {surface}; color: {text};
-    border: 1px solid {line_strong}; border-radius: 6px; padding: 4px 8px; min-height: 20px;
+QLineEdit, QPlainTextEdit, QTextEdit, QSpinBox, QDoubleSpinBox, QDateTimeEdit, QComboBox {{ background: {surface};
+    color: {text}; border: 1px solid {line_strong}; border-radius: 6px; padding: 4px 8px; min-height: 20px;
     selection-background-color: {accent}; selection-color: {on_accent}; }}
 QPlainTextEdit, QTextEdit {{ padding: 4px; }}
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QComboBox:focus {{ border: 1px solid {accent}; }}
 QLineEdit[wrong="true"], QPlainTextEdit[wrong="true"], QComboBox[wrong="true"] {{ border: 1px solid {bad}; }}
-QLineEdit:disabled, QComboBox:disabled {{ background: {window}; color: {faint}; }}
+QLineEdit:disabled, QComboBox:disabled, QDateTimeEdit:disabled {{ background: {window}; color: {faint}; }}
 QLineEdit[readOnly="true"] {{ background: {raised}; }}
 QFrame#card {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; }}
 QLabel#figure {{ font-size: 18px; font-weight: 600; }}
 QLabel#figure[bad="true"] {{ color: {bad}; }}
 QPlainTextEdit#code {{ background: {surface}; border: 1px solid {line}; border-radius: 8px; padding: 8px; }}
 QComboBox {{ padding-right: 22px; }}
-QComboBox::drop-down {{ border: none; width: 24px; }}
-QComboBox::down-arrow {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px; }}
+QComboBox::drop-down, QDateTimeEdit::drop-down {{ border: none; width: 24px; }}
+QComboBox::down-arrow, QDateTimeEdit::down-arrow {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; }}
 QComboBox QLineEdit {{ border: none; border-radius: 0; padding: 0; min-height: 0; background: transparent; }}
 QPushButton#choice {{ padding: 5px 28px 5px 10px; }}
 QPushButton#choice::menu-indicator {{ image: url("{icons}/chevron-{name}.svg"); width: 14px; height: 14px;

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication, QWidget
 
 from desktop.bridge import Bridge
+from desktop.models.log_text import times
 from desktop.notices import Notices
 from desktop.settings import Settings
 from desktop.views.details_window import DetailsWindow
@@ -48,6 +49,7 @@ class Commands(QObject):
         self._settings = settings
         self._window = window
         self.refresh_all = refresh
+        times.remember(settings.text("log/times", times.way), lambda way: settings.set("log/times", way))
         self.forms: list[FormDialog] = []
         self.logs: dict[int, LogWindow] = {}
         self.details: dict[int, DetailsWindow] = {}

@@ -13,8 +13,9 @@ from PySide6.QtWidgets import QCompleter, QHBoxLayout, QLabel, QLineEdit, QMenu,
 
 from desktop import resources
 from desktop.models.jobs import JobsModel
-from desktop.theme import STATUS_ICONS, current, styled, theme
+from desktop.theme import current, styled, theme
 from desktop.views.dialogs import TimeDialog
+from desktop.views.tick_menu import TickMenu
 from quarterdeck import filter_line
 from quarterdeck.columns import time_text
 from quarterdeck.errors import Invalid
@@ -42,15 +43,13 @@ class _Choice(QPushButton):
         self.values: frozenset[str] = frozenset()
         self._title = title
         self._words: dict[str, str] = {}
-        self._icons: dict[str, tuple[str, str]] = {}
-        self._menu = QMenu(self)
-        self._menu.aboutToShow.connect(self._fill)
-        self.setMenu(self._menu)
+        self.ticks = TickMenu(self)
+        self.ticks.aboutToShow.connect(self._fill)
+        self.setMenu(self.ticks)
 
-    def offer(self, values: Mapping[str, str], icons: Mapping[str, tuple[str, str]] | None = None) -> None:
-        """The values to tick: value to word, and value to icon and colour."""
+    def offer(self, values: Mapping[str, str]) -> None:
+        """The values to tick, with their words."""
         self._words = dict(values)
-        self._icons = dict(icons or {})
 
     def show_values(self, values: Collection[str], barred: Collection[str]) -> None:
         """The values that the line names, and those that it excludes."""
@@ -67,20 +66,17 @@ class _Choice(QPushButton):
         self.chosen.emit()
 
     def _fill(self) -> None:
-        self._menu.clear()
-        for value, word in {**{one: one for one in sorted(self.values)}, **self._words}.items():
-            action = self._menu.addAction(word)
+        self.ticks.clear()
+        for value, word in {**self._words, **{one: one for one in sorted(self.values - self._words.keys())}}.items():
+            action = self.ticks.addAction(word)
             action.setCheckable(True)
             action.setChecked(value in self.values)
-            if value in self._icons:
-                action.setIcon(resources.icon(*self._icons[value]))
-                action.setIconVisibleInMenu(True)
             action.toggled.connect(partial(self.tick, value))
         if self.values:
-            self._menu.addSeparator()
-            self._menu.addAction("Any").triggered.connect(self._any)
-        if self._menu.isEmpty():
-            self._menu.addAction("None is known yet").setEnabled(False)
+            self.ticks.addSeparator()
+            self.ticks.addAction("Any").triggered.connect(self._any)
+        if self.ticks.isEmpty():
+            self.ticks.addAction("None is known yet").setEnabled(False)
 
     def _any(self) -> None:
         self.values = frozenset()
@@ -109,6 +105,7 @@ class FilterBar(QWidget):
         self.text.setObjectName("search")
         self.status, self.creator = _Choice("Status"), _Choice("Creator")
         self.node, self.origin = _Choice("Node"), _Choice("Type")
+        self.status.offer({one.value: one.title for one in Status})
         self.origin.offer({one.value: one.title for one in Origin})
         self.time = styled(QPushButton("Time"), "choice", called="Time")
         self._times = QMenu(self.time)
@@ -231,7 +228,9 @@ class FilterBar(QWidget):
         if isinstance(model, QStringListModel):
             model.setStringList(words)
         if words:
-            self._completer.complete()
+            place = self.text.cursorRect()
+            place.setWidth(220)
+            self._completer.complete(place)
         elif (popup := self._completer.popup()) is not None:
             popup.hide()
 
@@ -297,9 +296,5 @@ class FilterBar(QWidget):
 
     def _dress(self) -> None:
         self._lens.setIcon(resources.icon("magnify", current().faint))
-        self.status.offer(
-            {one.value: one.title for one in Status},
-            {one.value: (STATUS_ICONS[one], theme.status_colors(one)[0]) for one in Status},
-        )
         self._offer()
         self._show()

@@ -6,13 +6,15 @@ from functools import partial
 
 from PySide6.QtCore import QItemSelectionModel, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QFont, QFontMetrics, QGuiApplication, QMouseEvent, QPainter
-from PySide6.QtWidgets import QHeaderView, QMenu, QTableView
+from PySide6.QtWidgets import QHeaderView, QTableView
 
+from desktop import resources
 from desktop.models.checks import Checks
 from desktop.models.jobs import JobsModel
 from desktop.settings import Settings
-from desktop.theme import interface_font
+from desktop.theme import current, interface_font
 from desktop.views.job_cells import ACTION_WORDS, BUTTONS, paint_check
+from desktop.views.tick_menu import TickMenu
 from quarterdeck.errors import Invalid
 from quarterdeck.query import Sort
 
@@ -152,7 +154,7 @@ class Head(QHeaderView):
 
     def offer(self, where: QPoint) -> None:
         """The menu of columns at that place of the screen."""
-        menu = QMenu(self)
+        menu = TickMenu(self)
         for number in (self.logicalIndex(place) for place in range(self.count())):
             if number in self._fixed:
                 continue
@@ -199,8 +201,18 @@ class Head(QHeaderView):
 
     def paintSection(self, painter: QPainter, rect: QRect, number: int) -> None:
         super().paintSection(painter, rect, number)
+        if number == self.sortIndicatorSection() and number not in self._fixed:
+            self._paint_arrow(painter, rect, number)
         if self._keys[number] == "check" and self._checks is not None:
             paint_check(painter, rect, self._checks.state(self._jobs.rowCount()))
+
+    def _paint_arrow(self, painter: QPainter, rect: QRect, number: int) -> None:
+        heading = self._jobs.headings[number]
+        words = QFontMetrics(interface_font(12, QFont.Weight.Medium)).horizontalAdvance(heading.title)
+        left = rect.right() - 8 - words - 18 if heading.align == "right" else rect.left() + 8 + words + 3
+        place = QRect(min(left, rect.right() - 17), rect.center().y() - 8, 16, 16)
+        up = self.sortIndicatorOrder() == Qt.SortOrder.AscendingOrder
+        resources.paint_icon(painter, place, "menu-up" if up else "menu-down", current().muted)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if not self._on_check(event):

@@ -461,3 +461,25 @@ def test_selection_follows_its_jobs_while_they_move(qtbot: QtBot, database: Any,
     job = current()
     assert job is not None
     assert job.id == ids[1]
+
+
+@pytest.mark.spec("M8")
+def test_a_menu_stays_open_while_its_entries_are_ticked(qtbot: QtBot, database: Any, window: Any, sign_in: Any) -> None:
+    page = window(sign_in()).pages[0]
+    menu = page.filters.status.ticks
+    menu.popup(page.mapToGlobal(QPoint(50, 50)))
+    entries = {action.text(): action for action in menu.actions()}
+    for name in ("Queued", "Failed"):
+        qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(entries[name]).center())
+        assert menu.isVisible()
+    assert page.filters.text.text() == "status:failed,queued"
+    menu.setActiveAction(entries["Queued"])
+    qtbot.keyClick(menu, Qt.Key.Key_Space)
+    assert page.filters.text.text() == "status:failed"
+    menu.close()
+    menu.popup(page.mapToGlobal(QPoint(50, 50)))
+    entries = {action.text(): action for action in menu.actions()}
+    assert [name for name, action in entries.items() if action.isChecked()] == ["Failed"]
+    qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(entries["Any"]).center())
+    assert not menu.isVisible()
+    assert page.filters.text.text() == ""
