@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from PySide6.QtCore import QObject, Signal
@@ -94,6 +95,17 @@ class JobDetails(QObject):
         self._bridge = bridge
         self._reading = False
         self._again = False
+
+    @property
+    def running(self) -> Job:
+        """The job with progress and message as its tasks tell them now: the list's own lag a little behind."""
+        tasks = self.details.tasks if self.details is not None else ()
+        if self.job.ended is not None or not tasks:
+            return self.job
+        shares = [1.0 if task.status in ENDED else task.progress or 0.0 for task in tasks]
+        progress = max(self.job.progress or 0.0, sum(shares) / len(shares)) or None
+        message = (tasks[0].message if len(tasks) == 1 else "") or self.job.message
+        return dataclasses.replace(self.job, progress=progress, message=message)
 
     def begin(self) -> None:
         self.reread()

@@ -168,7 +168,7 @@ class DetailsHead(QWidget):
         """Show the job as the model knows it now."""
         model, job, details = self._model, self._model.job, self._model.details
         self.title.show_name(job.name)
-        self.status.show_job(job)
+        self.status.show_job(model.running)
         for action, button in self.buttons.items():
             startable = action is not Action.RERUN or self._kind.params is not None
             button.setVisible(action in job.actions and startable and not model.gone)
@@ -221,8 +221,8 @@ class DetailsHead(QWidget):
             parts.append(f"{count:,} tasks" if over == count else f"{over:,} of {count:,} tasks ended")
         if details is not None and details.terminated_by and job.ended is None:
             parts.append(f"{details.terminated_by} asked for its end")
-        if job.ended is None and job.message:
-            parts.append(job.message)
+        if job.ended is None and (message := self._model.running.message):
+            parts.append(message)
         words = "   ·   ".join(part for part in parts if part)
         if words != self.facts.text():
             self.facts.setText(words)

@@ -97,6 +97,20 @@ def test_status_tasks_and_error_follow_the_job(qtbot: QtBot, database: Any, wind
     assert details.status.accessibleName() == "Partially Failed"
 
 
+@pytest.mark.spec("F1", "M7")
+def test_progress_and_message_in_the_head_are_those_of_the_tasks(
+    qtbot: QtBot, database: Any, window: Any, sign_in: Any
+) -> None:
+    job = database.submit("alice")
+    (task,) = database.tasks(job)
+    database.start("n1", task)
+    details = opened(qtbot, window(sign_in()), job)
+    for share, words in ((0.1, "reading"), (0.4, "computing"), (0.75, "writing")):  # more often than the list is told
+        database.sql("node_n1", "select qd.set_progress(:t, 1, :share, :words)", t=task, share=share, words=words)
+    qtbot.waitUntil(lambda: details.status.accessibleName() == "In Progress 75%")
+    qtbot.waitUntil(lambda: details.head.facts.text().endswith("writing"))
+
+
 @pytest.mark.spec("F1")
 @pytest.mark.usefixtures("prices")
 def test_parameters_and_the_formula_as_it_was_run(qtbot: QtBot, window: Any, sign_in: Any) -> None:
