@@ -17,7 +17,7 @@ from quarterdeck.report.access import Access
 from quarterdeck.report.checks import check
 from quarterdeck.report.drawing import SHAPES, columns_read, drawn
 from quarterdeck.report.hints import hint
-from quarterdeck.report.reader import FAULTS, Choices, Reader, Values, words
+from quarterdeck.report.reader import FAULTS, Choices, Given, Reader, Values, overridden, words
 from quarterdeck.report.rows import as_stored, kinds, page_of, require, sorted_by
 from quarterdeck.report.shapes import PanelData, Report, Rows
 from quarterdeck.report.sources import Columns, Picked, needs, pruned
@@ -86,10 +86,10 @@ class Frames:
             Invalid: there is no such choice or panel, or its values can't be used.
             Disconnected, Refused: the database can't be reached, or gives no right to it.
         """
-        values, broken = self._choices.given(choices or {})
+        given = self._choices.given(choices or {})
         names = [panel.id for panel in self.template.panels] if panels is None else panels
-        made = {name: self._panel(self._find(name), values, broken, picked) for name in names}
-        return Report(panels=made, choices=dict(values))
+        made = {name: self._panel(self._find(name), given, picked) for name in names}
+        return Report(panels=made, choices=dict(given.values))
 
     def page(
         self,
@@ -107,8 +107,8 @@ class Frames:
             raise Invalid(f"panel '{panel}' is no table", field="panel")
         if offset < 0 or limit < 0:
             raise Invalid("a page begins at 0 and has at least 0 rows", field="limit")
-        values, _ = self._choices.given(choices or {})
-        return self._rows(one, values, _seen(one, picked), offset, limit, sort)[0]
+        seen = _seen(one, picked)
+        return self._rows(one, self._choices.given(choices or {}).under(seen).values, seen, offset, limit, sort)[0]
 
     def _find(self, name: str) -> Any:
         for panel in self.template.panels:
@@ -117,29 +117,30 @@ class Frames:
         names = [panel.id for panel in self.template.panels]
         raise Invalid(f"the template has no panel '{name}'{hint(name, names)}", field="panel")
 
-    def _panel(self, panel: Any, values: Values, broken: Mapping[str, str], picked: Picked) -> PanelData:
+    def _panel(self, panel: Any, given: Given, picked: Picked) -> PanelData:
         seen = _seen(panel, picked)
+        given = given.under(seen)
         try:
             with np.errstate(all="ignore"):
-                waiting = self._waiting(panel, values, broken, seen)
+                waiting = self._waiting(panel, given, seen)
                 if waiting:
                     return SHAPES[panel.type](waiting=waiting)
                 if isinstance(panel, TablePanel):
-                    return self._table(panel, values, seen)
-                return self._chart(panel, values, seen)
+                    return self._table(panel, given.values, seen)
+                return self._chart(panel, given.values, seen)
         except FAULTS as error:
             return SHAPES[panel.type](problem=_sentence(words(error)))
 
-    def _waiting(self, panel: Any, values: Values, broken: Mapping[str, str], picked: Picked) -> str:
+    def _waiting(self, panel: Any, given: Given, picked: Picked) -> str:
         """What the panel says while a choice that it needs is not made."""
         sources = self._reader.chain(panel.source)
         if isinstance(panel, CandlestickPanel) and panel.options.signals is not None:
             sources += self._reader.chain(panel.options.signals)
         missing = []
         for choice in self._reader.choices(sources):
-            if choice.name in broken:
-                raise Invalid(broken[choice.name])
-            made = values.get(choice.name) or (choice.column == "symbol" and picked.symbols)
+            if choice.name in given.broken:
+                raise Invalid(given.broken[choice.name])
+            made = given.values.get(choice.name) or choice.name in given.settled or overridden(choice, picked)
             if choice.required and not made and self._choices.needed(choice):
                 missing.append((choice.title or choice.name.replace("_", " ")).lower())
         return f"Choose {' and '.join(f'a value for {one}' for one in missing)}." if missing else ""
@@ -150,7 +151,8 @@ class Frames:
         if isinstance(panel, CandlestickPanel) and panel.options.signals is not None:
             signals = self._reader.load(panel.options.signals, values, picked, self._charts)
         for name in self.template.columns_of(panel):
-            loaded.require(name)
+            if not (isinstance(panel, CandlestickPanel) and name == panel.fields.volume):
+                loaded.require(name)
         if not loaded.frame.height:
             return SHAPES[panel.type](empty=self._no_rows(panel.source, loaded.name, values, picked))
         return drawn(panel, loaded, signals)

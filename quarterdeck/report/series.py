@@ -125,7 +125,7 @@ def candles(panel: CandlestickPanel, loaded: Loaded, signals: Loaded | None) -> 
     time = columns.times(loaded, fields.time, "time")
     names = (fields.open, fields.high, fields.low, fields.close)
     prices = [columns.numbers(loaded, name, "a price") for name in names]
-    volume = None if fields.volume is None else columns.numbers(loaded, fields.volume, "volume")
+    volume = columns.numbers(loaded, fields.volume, "volume") if fields.volume in loaded.frame.columns else None
     known = ~np.isnan(time)
     for one in prices:
         known &= ~np.isnan(_shown(one, panel.options.log))

@@ -99,7 +99,8 @@ class Choice(_Part):
     """If not, no value means all rows."""
     beyond: Annotated[int, Field(ge=0)] | None = None
     """Required, and with an initial value, only where the source has more rows than this; else all rows are shown. Of
-    several such choices over one source each begins with a value that goes with those before it."""
+    several such choices over one source each begins with a value that goes with those before it; a selected span of
+    times takes the place of what nobody picked."""
     day: bool = False
     """Of a column of times: whole days (in UTC) are picked."""
     multiple: bool = False
@@ -130,7 +131,8 @@ class Links(_Part):
     """What selecting in this panel sets."""
     follows: Annotated[list[Link], Field(max_length=3)] = []
     """What narrows this panel: `time` to rows of that span, `symbol` and `row` to rows of that symbol (`row` also shows
-    where its time is). A selected symbol takes the place of a choice by the column `symbol`."""
+    where its time is). What is selected takes the place of choices: a symbol of those by the column `symbol`, a span of
+    those by the column `time` or by day."""
 
 
 class _Panel(_Part):
@@ -311,6 +313,7 @@ class CandlestickFields(_Part):
     low: Column = "low"
     close: Column = "close"
     volume: Column | None = None
+    """Drawn below the prices, where the table has that column."""
 
 
 class CandlestickOptions(_Axis):
