@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, Qt
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
@@ -202,3 +203,30 @@ def test_a_link_to_a_job_that_is_gone_is_told_in_one_sentence(
     shown.commands.open_job(job)
     qtbot.waitUntil(lambda: len(errors) == 1)
     assert str(errors[0]) == f"Job {job} is no longer there, or its details are not yours to see."
+
+
+@pytest.mark.spec("F1", "Y8")
+def test_ctrl_click_and_ctrl_enter_open_details_in_a_window(
+    qtbot: QtBot, database: Any, window: Any, sign_in: Any
+) -> None:
+    one, two = database.submit("alice", name="first"), database.submit("alice", name="second")
+    shown = window(sign_in())
+    page = shown.pages[0]
+    qtbot.waitUntil(lambda: page.model.find(one) is not None and page.model.find(two) is not None)
+    shown.activateWindow()
+    qtbot.waitUntil(shown.isActiveWindow)
+    table = page.table
+    table.setFocus()
+    table.selectRow(page.model.find(one))
+    qtbot.keyClick(table, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: one in shown.commands.details)
+    assert page.details is None
+    name = next(n for n, heading in enumerate(page.model.headings) if heading.key == "name")
+    cell = table.visualRect(page.model.index(page.model.find(two), name))
+    where = cell.center()
+    where.setX(cell.left() + 14)
+    handle = shown.windowHandle()
+    place = table.viewport().mapTo(shown, where)
+    QTest.mouseClick(handle, LEFT, Qt.KeyboardModifier.ControlModifier, place)
+    qtbot.waitUntil(lambda: two in shown.commands.details)
+    assert page.details is None
