@@ -236,6 +236,7 @@ KIND = Kind(
     run="quarterdeck.kinds.attribution:run",
     details=(
         Section(type="table", title="Attribution Result"),
+        Section(type="report", title="Report"),
         Section(type="parameters", title="Run Parameters"),
         Section(type="template", title="Run Template"),
         Section(type="tasks", title="Tasks"),
@@ -253,4 +254,5 @@ KIND = Kind(
     ),
     example={"method": "brinson_fachler", "table": "sectors"},
     restart=True,
+    report=("attribution", "factor model"),
 )

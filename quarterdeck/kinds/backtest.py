@@ -458,6 +458,7 @@ KIND = Kind(
     details=(
         Section(type="tasks", title="Strategy Subtasks"),
         Section(type="table", title="Results"),
+        Section(type="report", title="Report"),
         Section(type="parameters", title="Run Parameters"),
         Section(type="template", title="Run Template"),
         Section(type="log", title="Execution Log"),
@@ -472,4 +473,5 @@ KIND = Kind(
     },
     restart=True,
     joined=("grid",),
+    report=("optimization", "Backtest (Default)"),
 )

@@ -219,4 +219,5 @@ KIND = Kind(
     ),
     example={"factor": "mom20", "table": "stocks", "periods": [1, 5, 20], "quantiles": 5},
     restart=True,
+    report=("evaluation",),
 )

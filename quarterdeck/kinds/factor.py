@@ -320,4 +320,5 @@ KIND = Kind(
     ),
     example={"name": "mom20", "table": "prices", "formula": "close/delay(close,20)-1"},
     restart=True,
+    report=("factor",),
 )
