@@ -106,8 +106,8 @@ class Kind:
     the files that the parameters name can be used. `resolve(params, tables)` gives the parameters with what their names
     mean as of now, from which facts, tasks and template are made; the job keeps them as they were given.
     `template(params, tables)` gives what a run was made of, kept with the job as its run template (F1).
-    `joined` names the result tables of which each task writes a part, `report` the built-in templates of its report: the
-    first whose tables the job has is shown.
+    `joined` names the result tables of which each task writes a part; `report` the built-in templates of its report, of
+    which the first one whose tables the job has is shown.
     """
 
     key: str
