@@ -14,7 +14,7 @@ from PySide6.QtCore import QObject, Signal
 from desktop.bridge import Bridge
 from desktop.models.rows import Heading, RowsModel
 from quarterdeck.client import Client
-from quarterdeck.errors import Conflict, QuarterdeckError
+from quarterdeck.errors import Conflict, Disconnected, QuarterdeckError
 from quarterdeck.results import By, Selection
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class TablePage(QObject):
         self.selection = Selection()
         self.trouble = ""
         self.reading = False
+        self._missed = False
         self._client = client
         self._bridge = bridge
         self._digits = Digits(len(table.columns))
@@ -182,7 +183,7 @@ class TablePage(QObject):
         """The table as it is now; what is shown is read again when it grew."""
         grew = table.rows != self.table.rows or table.complete != self.table.complete
         self.table = table
-        if grew:
+        if (grew or self._missed) and not self.reading:
             self._start(count=True)
 
     def _start(self, *, count: bool) -> None:
@@ -192,9 +193,15 @@ class TablePage(QObject):
     async def _read(self, count: bool) -> None:
         try:
             rows, page, lines = await self._bridge.call(self._asked, count, self.page)
+        except Disconnected as error:
+            # the window says so; what is shown stays, and is read again when the server is back
+            self._missed = True
+            self.trouble = "" if self.model.rowCount() else str(error)
         except QuarterdeckError as error:
+            self._missed = True
             self.trouble = str(error)
         else:
+            self._missed = False
             self.trouble = ""
             self.rows, self.page = rows, page
             self.model.replace(lines)

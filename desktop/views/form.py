@@ -195,6 +195,7 @@ class FormDialog(QDialog):
         for one in sorted(usable, key=lambda one: one.creator == mine):
             self._datasets[f"{one.creator}.{one.name}"] = self._datasets[one.name] = one
         imports = self._kind.key == "data_import"
+        self._nothing_yet = not usable and not imports
         names = {one.name for one in usable if one.creator == mine or not imports}
         for name in ("table", "returns", "factors"):
             if name in self.fields:
@@ -222,6 +223,8 @@ class FormDialog(QDialog):
             formula.control.know(functions | dict.fromkeys(words, "a column of the table"))
 
     def _table_words(self, chosen: Dataset | None, columns: list[str]) -> str:
+        if self._nothing_yet:
+            return "There is no table yet: import one first, on the page Data Import."
         if chosen is None or not columns:
             return ""
         size = "by reference" if chosen.folder else f"{chosen.rows:,} rows"

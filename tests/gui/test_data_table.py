@@ -19,6 +19,7 @@ from desktop.bridge import Bridge
 from desktop.models.table import Digits, exact_text
 from desktop.views.data_table import DataTable
 from desktop.views.row_filter import moment
+from quarterdeck.errors import Disconnected
 from quarterdeck.results import Results, encode_block, schema_bytes
 
 DAY = dt.datetime(2024, 1, 2, tzinfo=dt.UTC)
@@ -239,3 +240,23 @@ def test_a_day_ends_with_its_last_moment() -> None:
     assert moment(" ") is None
     with pytest.raises(ValueError, match="yesterday"):
         moment("yesterday")
+
+
+@pytest.mark.spec("G2", "F2")
+def test_rows_stay_while_the_server_is_away_and_are_read_again(
+    qtbot: QtBot, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = table(prices())
+    page = Results.page
+
+    def away(*args: Any, **kwargs: Any) -> Any:
+        raise Disconnected("the server can't be reached")
+
+    monkeypatch.setattr(Results, "page", away)
+    view.next.click()
+    qtbot.waitUntil(lambda: not view.page.reading)
+    assert view.middle.currentWidget() is view.view
+    assert column(view, 0)[0] == "2024-01-02"
+    monkeypatch.setattr(Results, "page", page)
+    view.change(view.page.table)
+    qtbot.waitUntil(lambda: column(view, 0)[0] == "2024-01-12")

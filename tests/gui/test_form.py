@@ -480,3 +480,11 @@ def test_what_is_offered_late_changes_nothing_that_was_entered_or_complained_of(
     assert field.error.text() == "There is no table 'pri'."
     assert isinstance(field.control, QComboBox)
     assert field.control.count() == 2
+
+
+@pytest.mark.spec("X1")
+def test_a_form_says_when_there_is_nothing_to_read_yet(qtbot: QtBot, bridge: Bridge, sign_in: Any) -> None:
+    form = FormDialog(kind("factor"), sign_in(), bridge)
+    qtbot.addWidget(form)
+    form.show()
+    qtbot.waitUntil(lambda: form.fields["table"].help.text().startswith("There is no table yet"), timeout=20_000)
