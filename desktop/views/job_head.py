@@ -67,6 +67,7 @@ class Head(QHeaderView):
         self.setSectionsMovable(True)
         self.setFirstSectionMovable(checks is None)
         self.setMinimumSectionSize(30)
+        self.setResizeContentsPrecision(0)  # a double click fits a column to the rows in view, not to a thousand
         self.setSectionsClickable(True)
         self.setSortIndicatorShown(True)
         self.setStretchLastSection(True)

@@ -73,7 +73,7 @@ class Tips(QObject):
 
 
 class JobMenu(QMenu):
-    """What may be done to the selected jobs; the list keeps still while it is open."""
+    """What may be done to the selected jobs; the list keeps still from its making until it is closed."""
 
     def __init__(self, table: JobTable, reasons: Reasons) -> None:
         super().__init__(table)
@@ -95,6 +95,8 @@ class JobMenu(QMenu):
         copy.triggered.connect(table.copy)
         if table.marks is not None:
             self.addAction("Check or Uncheck\tSpace").triggered.connect(table.marks.selected)
+        self.aboutToHide.connect(self._closed)
+        table.jobs.hold(True)
 
     def _offer_one(self, job: Job, reasons: Reasons) -> None:
         t = current()
@@ -118,6 +120,12 @@ class JobMenu(QMenu):
         if job.workflow_id is not None:
             item = self.addAction(resources.icon("sitemap-outline", t.muted), f"Open Workflow {job.workflow_id}")
             item.triggered.connect(lambda: table.asked.emit("workflow", job.workflow_id))
+
+    def _closed(self) -> None:
+        self._reason = None
+        self._table.menu = None
+        self._table.jobs.hold(False)
+        self.deleteLater()
 
     def _told(self, job: int, words: str) -> None:
         if self._reason is not None and job == self._job:

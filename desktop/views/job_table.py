@@ -194,6 +194,9 @@ class JobTable(QTableView):
         else:
             super().keyPressEvent(event)
 
+    def keyboardSearch(self, search: str) -> None:
+        """Nothing: Qt would ask a million rows for their words, of which few are loaded. The filter searches."""
+
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         where = event.position().toPoint()
         index = self.indexAt(where)
@@ -276,12 +279,4 @@ class JobTable(QTableView):
         if not self.selected.count():
             return
         self.menu = JobMenu(self, self.jobs.reasons)
-        self.jobs.hold(True)
-        self.menu.aboutToHide.connect(self._menu_closed)
         self.menu.popup(screen)
-
-    def _menu_closed(self) -> None:
-        if self.menu is not None:
-            self.menu.deleteLater()
-            self.menu = None
-        self.jobs.hold(False)

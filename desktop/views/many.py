@@ -37,6 +37,7 @@ class Many(QObject):
     ) -> None:
         super().__init__(window)
         self.outcomes: list[OutcomeDialog] = []
+        self._surveying = False
         self._client = client
         self._bridge = bridge
         self._notices = notices
@@ -45,11 +46,13 @@ class Many(QObject):
 
     def terminate(self, ids: Sequence[int], list_of: JobsModel) -> None:
         """End those of the selected jobs of a list that may be ended."""
-        self._bridge.latest(self, "terminate", self._terminate(ids, list_of))
+        self._bridge.start(self, self._terminate(ids, list_of))
 
     def delete(self, checked: Checked, kind: Kind, begun: Callable[[Deletion], None]) -> None:
         """Ask, and delete the checked jobs; `begun` is called with a deletion that was agreed to."""
-        self._bridge.start(self, self._delete(checked, kind, begun))
+        if not self._surveying:  # a second click before the question is there
+            self._surveying = True
+            self._bridge.start(self, self._delete(checked, kind, begun))
 
     def copy(self, ids: Sequence[int], list_of: JobsModel, columns: Sequence[int]) -> None:
         """Put the selected rows into the clipboard, as lines with tabs under their headings."""
@@ -85,7 +88,12 @@ class Many(QObject):
 
     async def _delete(self, checked: Checked, kind: Kind, begun: Callable[[Deletion], None]) -> None:
         deletion = Deletion(self._client, self._bridge, checked, self)
-        if await self._sure(DeleteDialog(await deletion.survey(), kind.title.lower(), self._window)):
+        try:
+            survey = await deletion.survey()
+            sure = await self._sure(DeleteDialog(survey, kind.title.lower(), self._window))
+        finally:
+            self._surveying = False
+        if sure:
             begun(deletion)
             await deletion.run()
             self._notices.info(deletion.words())

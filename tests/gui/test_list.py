@@ -402,6 +402,33 @@ def test_selected_rows_are_copied_as_lines_with_headings(
     ]
 
 
+@pytest.mark.spec("M8", "N1")
+def test_letters_typed_over_a_long_list_ask_no_row_for_its_words(
+    qtbot: QtBot, database: Any, window: Any, sign_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.sql(
+        "postgres",
+        "insert into qd.job (kind, name, creator, status) select 'factor', 'job ' || n, 'alice', 'success'"
+        " from generate_series(1, 3000) as n",
+    )
+    page = window(sign_in()).pages[0]
+    qtbot.waitUntil(lambda: page.model.complete and page.model.row(5) is not None)
+    page.table.selected.choose(5)
+    asked: list[int] = []
+    monkeypatch.setattr(page.model, "missed", asked.append)
+    qtbot.keyClicks(page.table, "zz")
+    qtbot.mouseDClick(
+        page.table.head.viewport(),
+        LEFT,
+        pos=QPoint(page.table.head.sectionViewportPosition(1) - 1, page.table.head.height() // 2),
+    )
+    page.table.selectAll()
+    page.table.repaint()
+    assert page.table.currentIndex().row() == 5
+    assert page.table.selected.count() == 3000
+    assert not asked
+
+
 @pytest.mark.spec("M1")
 def test_the_mark_of_a_workflows_job_leads_to_the_workflow(
     qtbot: QtBot, database: Any, window: Any, sign_in: Any
