@@ -70,6 +70,7 @@ KEYS: dict[str, dict[str, str]] = {
         "F3": "The next hit",
         "Shift+F3": "The hit before",
         "Ctrl+G": "Go to a line or a time",
+        "Ctrl+T": "Only the lines of this task",
         "End": "The end, and follow what comes",
         "Ctrl+Return": "The whole line",
         "Ctrl+A": "Choose all lines",
@@ -80,6 +81,7 @@ KEYS: dict[str, dict[str, str]] = {
     },
     "In a form": {
         "Ctrl+Return": "Submit",
+        "Ctrl+Space": "Complete a formula",
     },
     "On the cluster's page": {
         "Return": "Open the job",
