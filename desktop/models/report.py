@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from PySide6.QtCore import QObject, Signal
 
@@ -60,6 +61,18 @@ def _titled(name: str, source: Source) -> str:
     return name if origin == name else f"{name} (from {origin})"
 
 
+_selections: WeakValueDictionary[tuple[int, int], Selection] = WeakValueDictionary()
+
+
+def _selection(bridge: Bridge, job: int) -> Selection:
+    """One selection for all views of a job's reports: in tabs, of data sources, in other windows (Y10)."""
+    key = (id(bridge), job)
+    found = _selections.get(key)
+    if found is None:
+        found = _selections[key] = Selection()
+    return found
+
+
 class ReportModel(QObject):
     """One report of a job.
 
@@ -83,7 +96,7 @@ class ReportModel(QObject):
     ) -> None:
         super().__init__(parent)
         self.template = template
-        self.selection = Selection(self)
+        self.selection = _selection(bridge, job.id)
         self.panels: dict[str, Any] = {}
         self.choices: dict[str, tuple[Any, ...]] = {}
         self.offered: dict[str, list[Any]] = {}

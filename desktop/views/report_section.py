@@ -31,7 +31,7 @@ class Report(SectionView):
         super().__init__(section, job, client, bridge)
         self.view: ReportView | None = None
         self._details: Details | None = None
-        self._making = False
+        self._making = self._loaded = False
         self.nothing = styled(QLabel("Reading…", alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True), name="muted")
         self.nothing.setContentsMargins(24, 12, 24, 12)
         self.rows.addWidget(self.nothing)
@@ -43,6 +43,9 @@ class Report(SectionView):
         elif details.tables:
             if self.isVisible():
                 self._begin()
+            elif not self._loaded:
+                self._loaded = True
+                self.bridge.start(self, self._load())
         else:
             running = details.job.ended is None
             self.nothing.setText("There are no results yet." if running else "There are no results to report on.")
@@ -58,9 +61,12 @@ class Report(SectionView):
             self.nothing.setText("Reading…")
             self.bridge.start(self, self._make())
 
+    async def _load(self) -> Any:
+        """A thread loads what draws, while the first section is looked at: it takes half a second."""
+        return await self.bridge.call(importlib.import_module, "desktop.views.report_view")
+
     async def _make(self) -> None:
-        # a thread loads what draws: the window stays alive for the half second that it takes
-        views: Any = await self.bridge.call(importlib.import_module, "desktop.views.report_view")
+        views = await self._load()
         details = self._details
         if details is None:
             return

@@ -7,16 +7,14 @@ from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QMenu,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QStackedWidget,
     QToolButton,
     QVBoxLayout,
@@ -41,6 +39,36 @@ from quarterdeck.report import Template
 __all__ = ["ReportBody", "ReportView", "fitting"]
 
 _ROW, _GAP = 50, 10
+
+
+class _Grid(QWidget):
+    """Cards at their places on a grid of twelve columns."""
+
+    def __init__(self, panels: Sequence[Any]) -> None:
+        super().__init__()
+        self._cards: list[Card] = []
+        self._first = min(panel.place.row for panel in panels)
+        rows = max(panel.place.row + panel.place.height for panel in panels) - self._first
+        self.setFixedHeight(rows * (_ROW + _GAP) - _GAP)
+
+    def add(self, card: Card) -> None:
+        card.setParent(self)
+        self._cards.append(card)
+        self._place(card)
+        card.show()
+
+    def _place(self, card: Card) -> None:
+        place = card.panel.place
+        column = (self.width() + _GAP) / 12
+        left = round(place.column * column)
+        right = round(min(place.column + place.width, 12) * column) - _GAP
+        top = (place.row - self._first) * (_ROW + _GAP)
+        card.setGeometry(left, top, right - left, place.height * (_ROW + _GAP) - _GAP)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        for card in self._cards:
+            self._place(card)
 
 
 class ReportBody(QScrollArea):
@@ -71,23 +99,11 @@ class ReportBody(QScrollArea):
                 heading = styled(QLabel(title, textFormat=Qt.TextFormat.PlainText), name="heading")
                 heading.setContentsMargins(0, 6, 0, 0)
                 self._rows.insertWidget(self._rows.count() - 1, heading)
-            section = QWidget()
-            grid = QGridLayout(section)
-            grid.setContentsMargins(0, 0, 0, 0)
-            grid.setSpacing(_GAP)
-            for column in range(12):
-                grid.setColumnStretch(column, 1)
-            first = min(panel.place.row for panel in panels)
-            rows = max(panel.place.row + panel.place.height for panel in panels) - first
-            for row in range(rows):
-                grid.setRowMinimumHeight(row, _ROW)
-            section.setFixedHeight(rows * (_ROW + _GAP) - _GAP)
+            section = _Grid(panels)
             self._rows.insertWidget(self._rows.count() - 1, section)
             for panel in panels:
                 card = Card(panel, self.model.selection, self._complain)
-                card.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-                place = panel.place
-                grid.addWidget(card, place.row - first, place.column, place.height, min(place.width, 12 - place.column))
+                section.add(card)
                 self.cards[panel.id] = card
                 card.wait()
                 if panel.id in self.model.panels:

@@ -287,6 +287,21 @@ def test_a_row_of_a_table_is_selected_with_its_time_and_symbol(cards: Cards, qtb
     assert selection.symbols == ("MSFT",)
 
 
+@pytest.mark.spec("B6")
+def test_a_selected_row_is_shown_at_its_time(cards: Cards) -> None:
+    selection = Selection()
+    card = cards(panel("candlestick", links={"follows": ["row"]}), data("candlestick"), selection)
+    other = cards(panel("line"), data("line"), selection)
+    chart(card).look(0.0, 20.0)
+    selection.pick(row={"time": START + 210 * DAY, "symbol": "AAPL"})
+    low, high = chart(card).box.viewRange()[0]
+    assert low <= 150.0 <= high  # thirty weeks of five days later
+    (((first, last), _),) = chart(card).bands
+    assert first <= 150.0 <= last
+    assert not chart(other).bands
+    assert chart(other).span is None
+
+
 @pytest.mark.spec("V3")
 def test_values_pictures_and_drawings_are_saved(cards: Cards, tmp_path: Path) -> None:
     for kind in sorted(PANELS):

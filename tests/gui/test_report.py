@@ -255,6 +255,18 @@ def test_selected_times_narrow_what_follows(qtbot: QtBot, view: Any, put: Put) -
     assert not chart(body, "coverage").bands
 
 
+@pytest.mark.spec("Y10")
+def test_views_of_one_job_share_selection_and_pointer(qtbot: QtBot, view: Any, put: Put) -> None:
+    job = put({"factor": factor()})
+    first, torn_off = view(job), view(job)
+    chart(first.body, "values").drag(SECONDS + 10 * DAY, SECONDS + 12.5 * DAY, done=True)
+    qtbot.waitUntil(lambda: rows(torn_off.body, "table").where.text() == "1–10 of 12 rows")
+    chart(first.body, "values").point(SECONDS + 20 * DAY, 1.0)
+    assert chart(torn_off.body, "values").cross.at == SECONDS + 20 * DAY
+    assert torn_off.body.cards["coverage"].reading.text().startswith("2024-01-21")
+    settled(qtbot, first.body)
+
+
 @pytest.mark.spec("V2", "B4")
 def test_pages_of_a_table(qtbot: QtBot, view: Any, put: Put) -> None:
     body = view(put({"factor": factor()})).body

@@ -62,7 +62,7 @@ class Card(QFrame):
             self.setToolTip(panel.help)
             self.title.setToolTip(panel.help)
         theme.changed.connect(self._dress)
-        selection.changed.connect(self._selected)
+        selection.changed.connect(self._mark)
         selection.pointed.connect(self._pointed_elsewhere)
         self._dress()
 
@@ -106,7 +106,7 @@ class Card(QFrame):
             self.drawing.pointed.connect(self._pointed)
             self.drawing.picked.connect(self._picked)
             self.rows.addWidget(self.drawing.widget, 1)
-            self.drawing.mark_times(self.selection.times)
+            self._mark()
         self._show_legend()
         self.button.setEnabled(self.drawing is not None)
 
@@ -160,9 +160,15 @@ class Card(QFrame):
     def _picked(self, pick: Pick) -> None:
         self.selection.pick(times=pick.times, symbols=pick.symbols, row=pick.row)
 
-    def _selected(self) -> None:
-        if self.drawing is not None:
-            self.drawing.mark_times(self.selection.times)
+    def _mark(self) -> None:
+        """Mark the selected times; where the panel follows rows, the row's time, and see to it that it is in view."""
+        if self.drawing is None:
+            return
+        row = self.selection.row or {}
+        at = row.get("time") if "row" in self.panel.links.follows else None
+        self.drawing.mark_times(self.selection.times if at is None else (at, at))
+        if at is not None:
+            self.drawing.reveal(at)
 
     # The menu
 

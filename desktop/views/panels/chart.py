@@ -72,6 +72,12 @@ class Chart(Plane, Drawing):
         else:
             self.point(place, None, own=False)
 
+    def reveal(self, time: float) -> None:
+        place = self.place_of(time)
+        (low, high), _ = self.box.viewRange()
+        if place is not None and not low <= place <= high:
+            self.look(place - (high - low) / 2, place + (high - low) / 2)
+
     def drag(self, start: float, now: float, *, done: bool) -> None:
         """A span is being dragged: selected where the panel links times, else zoomed to."""
         low, high = sorted((start, now))

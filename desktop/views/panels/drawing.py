@@ -99,6 +99,9 @@ class Drawing:
     def mark_times(self, times: tuple[float, float] | None) -> None:
         """Show which times are selected."""
 
+    def reveal(self, time: float) -> None:
+        """See to it that this time is in view."""
+
     def set_log(self, on: bool) -> None:
         """The logarithmic scale on or off."""
 

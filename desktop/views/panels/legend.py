@@ -120,7 +120,7 @@ class Legend(QWidget):
     @property
     def _reserved(self) -> float:
         """Room for a value after each name, so that nothing moves when one appears."""
-        return 50.0 if len(self._entries) <= 12 else 0.0
+        return 56.0 if len(self._entries) <= 12 else 0.0
 
     def _settle(self) -> None:
         self.setFixedHeight(max(1, int(legend_height(self._entries, max(60, self.width()), self._ink, self._reserved))))
