@@ -76,17 +76,20 @@ class ProfileForm(QWidget):
         self.user.setText(saved.user)
         self.certificate.setText(str(saved.root_certificate or ""))
 
-    def show_kept(self, place: str) -> None:
-        """Where its password is kept: keyring, file, environment, or nowhere ("")."""
+    def show_kept(self, place: str, keeper: str = "") -> None:
+        """Where its password is kept (keyring, file, environment, or nowhere: ""), and what would keep a new one.
+
+        `keeper` is keyring or file, or "" while that is not known.
+        """
         self.password.clear()
         self._mark(self.password, wrong=False)
         words = {"": "", "environment": "given by QUARTERDECK_PASSWORD"}
         self.password.setPlaceholderText(words.get(place, "kept by this computer"))
-        self.keep.setText(
-            "Keep the password in this computer's keyring"
-            if profile.keeper() == "keyring" and place != "file"
-            else "Keep the password in a file only you can read (no keyring here)"
-        )
+        where = {
+            "keyring": " in this computer's keyring",
+            "file": " in a file only you can read (no keyring here)",
+        }
+        self.keep.setText("Keep the password" + where.get("file" if place == "file" else keeper, ""))
         self.keep.setToolTip(self.keep.text())
 
     def entered(self) -> Profile:

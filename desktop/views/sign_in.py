@@ -198,26 +198,33 @@ class SignIn(QDialog):
         )
         self.about.setVisible(local or new)
         self.form.clear()
-        if new or local:
+        if local:
             return
-        try:
-            self.form.show_profile(profile.load(chosen))
-        except Invalid as error:
-            self.complain(str(error))
-            return
+        if not new:
+            try:
+                self.form.show_profile(profile.load(chosen))
+            except Invalid as error:
+                self.complain(str(error))
+                return
         self._bridge.latest(self, "kept", self._look_for_password(chosen))
 
     async def _look_for_password(self, name: str) -> None:
-        # in a thread: a keyring may ask its owner to open it
+        # in a thread: a keyring may ask its owner to open it, or take its time
+        place = ""
+        keeper = await self._bridge.call(profile.keeper)
         try:
-            place = await self._bridge.call(profile.kept, name)
+            if name != _NEW:
+                place = await self._bridge.call(profile.kept, name)
         except QuarterdeckError as error:
             if self.chosen() == name:
                 self.complain(str(error))
             return
-        if self.chosen() == name and not self.form.password.text():
-            self.form.show_kept(place)
-            self.form.keep.setChecked(place != "environment")
+        if self.chosen() == name:
+            typed = self.form.password.text()
+            self.form.show_kept(place, keeper)
+            self.form.password.setText(typed)
+            if place == "environment":
+                self.form.keep.setChecked(False)
 
     # What may be done to a saved connection
 

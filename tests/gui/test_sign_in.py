@@ -157,7 +157,7 @@ def test_a_password_need_not_be_kept(qtbot: QtBot, dialog: SignIn, database: Any
 @pytest.mark.spec("P3", "G5")
 def test_without_a_keyring_it_is_said_before_and_after(qtbot: QtBot, dialog: SignIn, database: Any) -> None:
     filled(dialog, database, PASSWORD)
-    assert "in a file only you can read" in dialog.form.keep.text()
+    qtbot.waitUntil(lambda: "in a file only you can read" in dialog.form.keep.text())
     pressed(qtbot, dialog).close()
     (remark,) = dialog.remarks
     file = profile.folder() / "credentials"
