@@ -22,6 +22,7 @@ from quarterdeck.embedded import Cluster
 from quarterdeck.errors import Conflict, Disconnected, QuarterdeckError
 from quarterdeck.job import Status
 from quarterdeck.session import login_of
+from tests.cluster.test_agent_safety import environment_of
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -115,10 +116,10 @@ def test_no_password_lies_in_the_folder_or_a_process(cluster: Cluster) -> None:
             assert secret.encode() not in file.read_bytes(), file
     pid = cluster.nodes[0].pid
     assert pid is not None
-    process = psutil.Process(pid)
-    words = " ".join(process.cmdline()) + " ".join(f"{key}={value}" for key, value in process.environ().items())
-    assert secret not in words
-    assert [name for name in process.environ() if name.startswith(("QUARTERDECK_", "PG"))] == []
+    assert secret not in " ".join(psutil.Process(pid).cmdline())
+    environment = environment_of(pid)
+    assert secret.encode() not in environment
+    assert [word for word in environment.split(b"\0") if word.startswith((b"QUARTERDECK_", b"PG"))] == []
 
 
 @pytest.mark.spec("G1", "C1")
