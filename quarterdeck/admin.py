@@ -63,6 +63,10 @@ begin
     exception when duplicate_object or unique_violation then null;
     end;
   end loop;
+  begin
+    grant pg_use_reserved_connections to qd_node;
+  exception when unique_violation or internal_error then null;
+  end;
   for v in select * from (values ('qd_user', true), ('qd_admin', true), ('qd_node', true), ('pg_signal_backend', false),
                               ('pg_read_all_stats', false))
              as r(name, admin)

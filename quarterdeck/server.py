@@ -64,6 +64,8 @@ _SETTINGS = {
     # a socket's path has a limit of 107 bytes, and its folder may be missing
     "unix_socket_directories": "",
     "max_connections": "200",
+    # for nodes: people who use up all others keep no task from its database
+    "reserved_connections": "20",
     "shared_buffers": "256MB",
     "password_encryption": "scram-sha-256",
     "idle_in_transaction_session_timeout": "5min",

@@ -350,3 +350,24 @@ def test_the_first_to_listen_keeps_nobody_waiting(database: Database) -> None:
     assert len(mine) == len(hers) == 2
     assert len(mine & hers) == 1
     bob.rollback()
+
+
+def test_people_who_take_all_connections_leave_some_to_the_nodes(database: Database) -> None:
+    """40 are a person's; what is left when several do it is kept for nodes."""
+    held = []
+    try:
+
+        def take_all() -> None:
+            for number in range(120):
+                held.append(database.connect(("alice", "bob", "boss")[number % 3]))
+
+        with pytest.raises(psycopg.OperationalError, match=r"reserved for roles with privileges|too many"):
+            take_all()
+        assert len(held) > 50
+        with pytest.raises(psycopg.OperationalError):
+            database.connect("alice")
+        for name in ("node_n1", "node_n2"):
+            assert database.connect(name).execute("select login from qd.whoami()").fetchone() == (name,)
+    finally:
+        for one in held:
+            one.close()
