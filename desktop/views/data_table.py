@@ -157,7 +157,7 @@ class DataTable(QWidget):
         top.addWidget(styled(QLabel(name), name="subheading" if self._compact else "heading"))
         top.addWidget(self.words)
         top.addStretch()
-        top.addWidget(self.filter)
+        top.addWidget(self.filter, 100)
         self.loading.setFixedWidth(120)
         top.addWidget(self.loading)
         top.addWidget(self.stop)

@@ -48,7 +48,7 @@ class DetailsWindow(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(f"{job.name} (job {job.id}) — Quarterdeck")
         self.setWindowIcon(resources.application_icon())
-        self.setMinimumSize(560, 420)
+        self.setMinimumSize(800, 480)
         self._settings = settings
         self.page = DetailsPage(job, kind, client, bridge, commands, windowed=True)
         self.page.closed.connect(self.close)

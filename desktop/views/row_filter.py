@@ -6,7 +6,7 @@ import datetime as dt
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt, QTimer
 from PySide6.QtGui import QFocusEvent
-from PySide6.QtWidgets import QCompleter, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QCompleter, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
 from desktop.bridge import Bridge
 from desktop.models.table import TablePage
@@ -88,10 +88,13 @@ class RowFilter(QWidget):
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(6)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMaximumWidth(142 * 2 + 150 + 12)
         self._timer = QTimer(self, singleShot=True, interval=350)
         self._timer.timeout.connect(self.apply)
         for part, width in ((self.start, 142), (self.end, 142), (self.symbols, 150)):
-            part.setFixedWidth(width)
+            part.setMinimumWidth(64)
+            part.setMaximumWidth(width)
             part.setClearButtonEnabled(True)
             part.textChanged.connect(lambda: self._timer.start())
             part.returnPressed.connect(self.apply)

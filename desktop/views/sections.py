@@ -53,6 +53,11 @@ def _words(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _entry(number: int, value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else None
+    return f"{number + 1} · {name}" if isinstance(name, str) else f"{number + 1}"
+
+
 class Parameters(SectionView):
     """The run's parameters as a tree."""
 
@@ -101,9 +106,11 @@ class Parameters(SectionView):
             QApplication.clipboard().setText(item.data(1, ROW) or item.text(1))
 
     def _add(self, parent: QTreeWidgetItem, name: str, value: Any) -> bool:
-        inner: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+        inner: Iterable[tuple[str, Any]] = ()
+        if isinstance(value, dict):
+            inner = ((str(key).replace("_", " "), one) for key, one in value.items())
         if isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
-            inner = ((f"{number + 1}", one) for number, one in enumerate(value))
+            inner = ((_entry(number, one), one) for number, one in enumerate(value))
             value = f"{len(value)} entries"
         elif isinstance(value, list):
             value = ", ".join(_words(one) for one in value)
@@ -117,7 +124,8 @@ class Parameters(SectionView):
         some = False
         for key, one in inner:
             some = True
-            self._add(item, str(key).replace("_", " "), one)
+            if one is not None:  # of an inner group only what was given
+                self._add(item, key, one)
         return some
 
 

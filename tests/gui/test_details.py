@@ -273,10 +273,10 @@ def test_the_head_fits_a_long_name_and_a_narrow_window(qtbot: QtBot, database: A
     shown = window(client)
     shown.commands.open_window(client.by_ids([job])[0])
     apart = shown.commands.details[job]
-    apart.resize(600, 480)
+    apart.resize(800, 480)
     head = apart.page.head
     qtbot.waitUntil(lambda: head.facts.text() != "" and head.isVisible())
-    assert apart.width() == 600
+    assert apart.width() == 800
     for button in head.buttons.values():
         if not button.isHidden():
             assert button.geometry().right() <= head.width()

@@ -61,11 +61,11 @@ def test_a_window_has_the_size_that_the_last_one_had(
     client = sign_in()
     shown = window(client)
     first = apart(qtbot, shown, client, job)
-    first.resize(777, 555)
+    first.resize(800, 555)
     first.close()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     again = apart(qtbot, shown, client, job)
-    assert (again.width(), again.height()) == (777, 555)
+    assert (again.width(), again.height()) == (800, 555)
     again.close()
     shown.remember()
     assert Settings(tmp_path / "desktop.json").state("details/geometry") is not None
