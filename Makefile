@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PG ?= 18
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench clean system
+.PHONY: help run test lint format bench clean system system-tests
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -16,13 +16,16 @@ help:
 system:
 	@sh packaging/system_packages.sh
 
+system-tests:
+	@sh packaging/system_packages.sh tests
+
 $(VENV)/.run: pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[desktop,embedded,demo]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
+$(VENV)/.dev: $(VENV)/.run | system-tests
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[desktop,embedded,demo,dev]'
 	@touch $@
 

@@ -110,7 +110,7 @@ def until(condition: Callable[[], Any], within: float) -> Any:
 def cluster(nodes: Sequence[str] = ("n1",)) -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="quarterdeck-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        folder.chmod(0o755)
+        folder.chmod(0o777)  # as root, tasks run as other accounts, and tell by files
         server = Server(folder / "server", find_binaries())
         started = server.ensure()
         try:

@@ -4,7 +4,10 @@
 set -eu
 
 needed="python3-venv libgl1 libegl1 libfontconfig1 libglib2.0-0 libdbus-1-3 libxkbcommon0 libx11-6 libxkbcommon-x11-0
-libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 procps poppler-utils"
+libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 procps"
+if [ "${1:-}" = tests ]; then
+  needed="$needed poppler-utils"
+fi
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
   if [ "$(uname -s)" = Linux ]; then
