@@ -2,7 +2,7 @@
 # make test    all tests
 # make lint    ruff, mypy, import-linter
 # make bench   the figures of spec N, each beside its target
-PYTHON ?= python3.11
+PYTHON ?= $(shell for one in python3.11 python3.12 python3.13 python3; do command -v $$one && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PG ?= 18
