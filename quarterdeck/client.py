@@ -20,7 +20,6 @@ from quarterdeck.errors import Conflict, Disconnected, Invalid, NotFound, Refuse
 from quarterdeck.job import ENDED, Action, Changes, Deleted, Details, Job, Status, Task
 from quarterdeck.query import Filter, Sort
 from quarterdeck.session import Me, Session
-from quarterdeck.templates import Templates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +40,7 @@ _TASKS = sa.text(
 )
 
 
-class Client(Data, Nodes, Audit, Templates):
+class Client(Data, Nodes, Audit):
     """The jobs of a cluster, as the signed-in person may see and handle them.
 
     All calls raise `Disconnected` when the server can't be reached, and are usable from several threads.

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from quarterdeck.errors import NotFound
 from quarterdeck.job import Dataset, TableInfo
 from quarterdeck.query import close_match
-from quarterdeck.session import Session
+from quarterdeck.templates import Templates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ _FACTOR_NAMES = sa.text(
 _SCHEMA = sa.text("select schema from qd.result_table where id = :id")
 
 
-class Data(Session):
+class Data(Templates):
     """The part of the client that reads tables. `tables` means ids of result tables; several are read as one."""
 
     def tables(self, job_id: int) -> list[TableInfo]:
@@ -213,6 +213,15 @@ class TablesAtHand:
             NotFound: there is no such factor that you may read.
         """
         return self._data.factors(reference)
+
+    def template(self, name: str) -> dict[str, Any]:
+        """The document of a visualization template.
+
+        Raises:
+            NotFound: there is none of that name that you may see.
+        """
+        found = self._data.template(name)
+        return found.model_dump(mode="json", exclude_defaults=True) | {"version": found.version}
 
     def _found(self, name: str) -> Dataset:
         mine = [one for one in self._datasets if one.creator == self._data.me.login and one.name == name]

@@ -161,7 +161,8 @@ class ReportModel(QObject):
 
     def _reader(self) -> Frames:
         if self._frames is None:
-            access = JobTables(self._client, self._job.id, self._params, self.task, self._job.creator)
+            task = None if self.template.whole else self.task
+            access = JobTables(self._client, self._job.id, self._params, task, self._job.creator)
             self._frames = Frames(self.template, access)
         return self._frames
 

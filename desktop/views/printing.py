@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,45 @@ from quarterdeck.columns import duration_text, time_text
 from quarterdeck.errors import Invalid, NotFound, QuarterdeckError
 from quarterdeck.job import Details, Job, run_time
 from quarterdeck.kinds import KINDS
-from quarterdeck.report import Frames, JobTables, Template, builtins
+from quarterdeck.report import Frames, JobTables, Template, builtins, parse
 from quarterdeck.report.shapes import Rows
 
-__all__ = ["Printing", "fitting", "head_of", "write_report"]
+__all__ = ["Printing", "fitting", "head_of", "made_of", "write_report"]
 
 
-def fitting(kind: str, params: Mapping[str, Any] | None = None, wanted: str = "") -> list[Template]:
-    """The built-in templates for jobs of that kind: first the one that is wanted, by name or title, then the one that
-    the job's parameter `template` names, then the kind's own."""
-    own = next((getattr(one, "report", "") for one in KINDS if one.key == kind), "")
-    order = [wanted, (params or {}).get("template"), own]
+def fitting(
+    kind: str,
+    params: Mapping[str, Any] | None = None,
+    wanted: str = "",
+    *,
+    document: Mapping[str, Any] | None = None,
+    tables: Collection[str] | None = None,
+) -> list[Template]:
+    """The built-in templates for jobs of that kind, after the document that the job itself is made of, if it is.
+
+    First comes the one that is wanted, by name or title, then the one that the job's parameter `template` names, then
+    the first of the kind's own for which the job has the `tables`.
+    """
+    given = (params or {}).get("template")
+    own = next((one.report for one in KINDS if one.key == kind), ())
     found = [one for one in builtins().values() if kind in one.kinds]
-    return sorted(found, key=lambda one: (*(name not in (one.name, one.title) for name in order), one.name))
+
+    def place(one: Template) -> tuple[Any, ...]:
+        names = (one.name, one.title)
+        lacks = tables is not None and not _tables_of(one) <= set(tables)
+        rank = own.index(one.name) if one.name in own else len(own)
+        return wanted not in names, given not in names, lacks, rank, one.name
+
+    return [*([parse(document)] if document is not None else []), *sorted(found, key=place)]
+
+
+def _tables_of(template: Template) -> set[str]:
+    return {one.table for one in template.sources.values() if one.table is not None and one.job is None}
+
+
+def made_of(details: Details) -> dict[str, Any]:
+    """What `fitting` needs to know of a job besides its kind and parameters."""
+    return {"document": details.template.get("document"), "tables": {one.name for one in details.tables}}
 
 
 def head_of(
@@ -85,11 +111,11 @@ def write_report(client: Client, job_id: int, path: Path, template: str | None, 
     if template is not None:
         document = client.template(template)
     else:
-        found = fitting(details.job.kind, details.params)
+        found = fitting(details.job.kind, details.params, **made_of(details))
         if not found:
             raise Invalid(f"job {job_id} is of the kind '{details.job.kind}', which has no report: name a --template")
         document = found[0]
-    number = _task(details, task)
+    number = None if document.whole and task is None else _task(details, task)
     frames = Frames(document, JobTables(client, job_id, details.params, number, details.job.creator))
     report = frames.read()
     rows = {

@@ -71,7 +71,9 @@ class Report(SectionView):
         if details is None:
             return
         wanted = self.section.options.get("template", "")
-        templates = await self.bridge.call(views.fitting, details.job.kind, details.params, wanted)
+        templates = await self.bridge.call(
+            views.fitting, details.job.kind, details.params, wanted, **views.made_of(details)
+        )
         if not templates:
             self.nothing.setText(f"There is no visualization template for jobs of the kind '{details.job.kind}'.")
             return

@@ -30,13 +30,13 @@ from desktop.views.panels import State
 from desktop.views.panels.axes import time_text
 from desktop.views.panels.card import Card
 from desktop.views.panels.cells import Table
-from desktop.views.printing import Printing, fitting
+from desktop.views.printing import Printing, fitting, made_of
 from quarterdeck.client import Client
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.job import Details, TableInfo
 from quarterdeck.report import Template
 
-__all__ = ["ReportBody", "ReportView", "fitting"]
+__all__ = ["ReportBody", "ReportView", "fitting", "made_of"]
 
 _ROW, _GAP = 50, 10
 

@@ -87,6 +87,10 @@ class Tables(Protocol):
         folder. Raises NotFound."""
         ...
 
+    def template(self, name: str) -> dict[str, Any]:
+        """The document of a visualization template. Raises NotFound, with the names that may have been meant."""
+        ...
+
     def factors(self, reference: int | str) -> Sequence[Computed]:
         """The factors that a job computed, by its number; or the newest one of that name, his own first.
 

@@ -438,6 +438,8 @@ class Template(_Part):
     description: Annotated[str, StringConstraints(max_length=2_000)] = ""
     kinds: Annotated[list[Identifier], Field(max_length=20)] = []
     """The kinds of jobs that it fits; none: any."""
+    whole: bool = False
+    """Whether it is of all tasks of a job together, and not of the one that is chosen."""
     sources: Annotated[dict[Identifier, Source], Field(min_length=1, max_length=50)]
     choices: Annotated[list[Choice], Field(max_length=10)] = []
     panels: Annotated[list[Panel], Field(min_length=1, max_length=100)]

@@ -37,6 +37,9 @@ class Tables:
     def described(self, name: str) -> dict[str, Any]:
         return {"name": name, "first_time": "2020-01-01T00:00:00+00:00", "last_time": "2020-12-31T00:00:00+00:00"}
 
+    def template(self, name: str) -> dict[str, Any]:
+        raise AssertionError(name)
+
     def factors(self, reference: int | str) -> Sequence[Computed]:
         several = [Computed(7, 0, "mom"), Computed(7, 1, "rev")]
         return several if reference == 7 else several[:1]
