@@ -189,15 +189,17 @@ class LogModel(QObject):
         log = await self.log()
         parts: list[str] = []
         count = size = 0
+        at_once = 500  # as few questions as there can be, but no hundreds of megabytes in one
         for first, last in ranges:
             at = first
             while at <= last and count < self.COPIED and size < 4 * Blocks.CHARACTERS:
-                some = min(2000, last - at + 1, self.COPIED - count)
+                some = min(at_once, last - at + 1, self.COPIED - count)
                 part = await self.ask(_texts, log, at, some, many=len(self._names) > 1)
                 if not part:
                     break
                 parts += part
                 at, count, size = at + len(part), count + len(part), size + sum(map(len, part))
+                at_once = min(25_000, max(100, 16_000_000 * count // (size + 1)))
         return "\n".join(parts), count
 
     async def save(self, path: Path, wanted: Wanted | None, told: Callable[[Saved], bool]) -> int | None:

@@ -109,6 +109,7 @@ class LogView(QWidget):
         self._act("Choose All Lines", "Ctrl+A", do.choose_all)
         self._act("Show the Whole Line…", "Ctrl+Return", lambda: do.show_whole(self.lines.chosen.current))
         self.menu.addSeparator()
+        self._act("Only This Task's Lines", "Ctrl+T", self.only_this_task)
         self._act("Go To…", "Ctrl+G", do.ask_place)
         self._act("First Error", "F8", self.first_error)
         self._act("Find Next", "F3", lambda: self.search_on(1))
@@ -230,6 +231,8 @@ class LogView(QWidget):
         here = self._place[1] if self._place is not None and self._place[0] == self.lines.chosen.current else None
         if here is None and (line := self.lines.current_line) is not None:
             here = Cursor.of(line)
+        if not self.hits.complete:
+            self.bar.words.setText("searching…")
         self.bar.place = found = await self.hits.step(here, step)
         if found is not None:
             position = await self.model.position(found)
@@ -250,6 +253,15 @@ class LogView(QWidget):
             self._narrow(near=Cursor.of(line))
             return
         self.lines.go(await self.model.position(Cursor.of(line)))
+
+    def only_this_task(self) -> None:
+        """Show only the lines of the chosen line's task; all again where one task's are shown."""
+        line = self.lines.current_line
+        if self.task.ordinal is not None:
+            self.task.choose(None)
+        elif line is not None and line.ordinal is not None:
+            self.task.choose(line.ordinal)
+        self._narrow()
 
     def _narrow(self, _: int = 0, *, near: Cursor | None = None) -> None:
         """Show what is chosen above, from the same place on."""

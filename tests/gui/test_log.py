@@ -83,7 +83,8 @@ def test_lines_come_by_themselves_and_following_stops_when_scrolled_up(
     qtbot: QtBot, view: LogView, job: Job, write_log: Any
 ) -> None:
     task = job[1][0]
-    write_log("n1", task, 0, [(*INFO, f"line {n}") for n in range(200)])
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    write_log("n1", task, 0, [(*INFO, f"line {n}") for n in range(200)], start=ahead)
     qtbot.waitUntil(lambda: seen(view)[-1:] == ["line 199"])
     bar = view.lines.verticalScrollBar()
     assert bar.value() == bar.maximum() > 0
@@ -92,14 +93,14 @@ def test_lines_come_by_themselves_and_following_stops_when_scrolled_up(
     assert not view.follow.isChecked()
     wait(qtbot, view)
     before = seen(view)
-    write_log("n1", task, 200, [(*INFO, "later")])
+    write_log("n1", task, 200, [(*INFO, "later")], start=ahead + dt.timedelta(minutes=1))
     qtbot.waitUntil(lambda: texts(view)[-1:] == ["later"])
     assert seen(view) == before
     view.lines.setFocus()
     qtbot.keyClick(view.lines, Qt.Key.Key_End)
     assert view.follow.isChecked()
     assert bar.value() == bar.maximum()
-    write_log("n1", task, 201, [(*INFO, "the last")])
+    write_log("n1", task, 201, [(*INFO, "the last")], start=ahead + dt.timedelta(minutes=2))
     qtbot.waitUntil(lambda: seen(view)[-1:] == ["the last"])
 
 
@@ -219,7 +220,7 @@ def test_hits_of_a_log_that_grows_are_counted_on(
     view.bar.field.setText("match")
     view.search_on(1)
     qtbot.waitUntil(lambda: view.bar.words.text() == "1 of 1")
-    write_log("n1", job[1][0], 2, [(*INFO, "another match")] * 3)
+    write_log("n1", job[1][0], 2, [(*INFO, "another match")] * 3, start=START + dt.timedelta(hours=1))
     qtbot.waitUntil(lambda: view.bar.words.text() == "1 of 4")
 
 
@@ -267,7 +268,8 @@ def test_narrowed_to_a_task_or_level(qtbot: QtBot, view: LogView, job: Job, writ
     qtbot.keyClicks(edit, "second")  # its name can be typed
     qtbot.keyClick(edit, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: texts(view) == ["bad"])
-    write_log("n1", second, 1, [(*INFO, "not shown"), (Stream.STDERR, Level.ERROR, "worse")])
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    write_log("n1", second, 1, [(*INFO, "not shown"), (Stream.STDERR, Level.ERROR, "worse")], start=later)
     qtbot.waitUntil(lambda: texts(view) == ["bad", "worse"])
     view.task.choose(0)
     view.level.setCurrentIndex(view.level.findData(Level.ERROR))
@@ -427,7 +429,7 @@ def test_while_the_server_is_away_all_stays_and_it_goes_on_by_itself(
         qtbot.waitUntil(lambda: view.words.text() == "not connected")
         assert seen(view)[-1] == "line 299"
         assert view.words.toolTip() == "The server can't be reached."
-        write_log("n1", job[1][0], 300, [(*INFO, "meanwhile")])
+        write_log("n1", job[1][0], 300, [(*INFO, "meanwhile")], start=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
     qtbot.waitUntil(lambda: seen(view)[-1:] == ["meanwhile"])
     assert "lines" in view.words.text()
 
