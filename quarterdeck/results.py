@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -185,6 +187,28 @@ class Results:
             if not chosen and sort is None:
                 return self._slice(cursor, head, offset, limit)
             return self._selected(cursor, head, chosen, sort).slice(offset, limit)
+
+    def take(self, tables: int | Sequence[int], places: Sequence[int]) -> pa.Table:
+        """The rows at these places (from 0, as written), in this order; only their blocks are read.
+
+        Raises:
+            NotFound: there is no such table that you may see.
+            Invalid: there is no such place.
+            Conflict: the table was deleted while it was read.
+        """
+        with self._cursor() as cursor:
+            head = _head(cursor, _ids(tables), Selection())
+            starts = list(itertools.accumulate((block.rows for block in head.blocks), initial=0))
+            if any(place < 0 or place >= head.rows for place in places):
+                raise Invalid(f"table '{head.name}' has {head.rows:,} rows: there is no such place", field="places")
+            inside: dict[int, list[int]] = {}
+            for place in sorted(set(places)):
+                number = bisect.bisect_right(starts, place) - 1
+                inside.setdefault(number, []).append(place - starts[number])
+            blocks = self._blocks(cursor, [head.blocks[number] for number in inside])
+            parts = [block.take(pa.array(at, pa.int64())) for block, at in zip(blocks, inside.values(), strict=True)]
+        where = {place: number for number, place in enumerate(sorted(set(places)))}
+        return _joined(parts, head.schema).take(pa.array([where[place] for place in places], pa.int64()))
 
     def arrow(self, tables: int | Sequence[int], **selection: Any) -> pa.Table:
         """All rows that `selection` (start, end, symbols) picks, as written. Raises as `page` does."""

@@ -47,7 +47,7 @@ class Stored(Protocol):
     """Its columns, in order."""
 
     paged: bool
-    """Whether `page` works: else its rows must be read to be put in order."""
+    """Whether `page` and `take` work: else its rows must be read to be put in order."""
 
     def count(self, part: Extract) -> int:
         """How many rows that part has."""
@@ -59,6 +59,10 @@ class Stored(Protocol):
 
     def page(self, part: Extract, offset: int, limit: int, sort: By | None) -> pa.Table:
         """Some rows of that part in the sort's order, else as written, with all columns."""
+        ...
+
+    def take(self, places: Sequence[int]) -> pa.Table:
+        """The rows at these places, from 0 as written, in this order, with all columns."""
         ...
 
 
@@ -185,6 +189,9 @@ class _Parts:
     def page(self, part: Extract, offset: int, limit: int, sort: By | None) -> pa.Table:
         return self._results.page(self._tables, offset=offset, limit=limit, sort=sort, **_selection(part))
 
+    def take(self, places: Sequence[int]) -> pa.Table:
+        return self._results.take(self._tables, places)
+
 
 class _JobTable:
     """A table that several tasks of a job have: one after the other, those that have the same columns as one."""
@@ -233,6 +240,10 @@ class _JobTable:
     def page(self, part: Extract, offset: int, limit: int, sort: By | None) -> pa.Table:
         (whole,) = self._whole
         return whole.page(part, offset, limit, sort)
+
+    def take(self, places: Sequence[int]) -> pa.Table:
+        (whole,) = self._whole
+        return whole.take(places)
 
 
 def _selection(part: Extract) -> dict[str, Any]:

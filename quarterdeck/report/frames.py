@@ -5,6 +5,7 @@ One bad panel never spoils the others: what is wrong with it is a sentence of it
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,20 +14,22 @@ import polars as pl
 import pyarrow as pa
 
 from quarterdeck.errors import Invalid
-from quarterdeck.report.access import Access
+from quarterdeck.report.access import Access, Extract, Stored
 from quarterdeck.report.checks import check
 from quarterdeck.report.drawing import SHAPES, columns_read, drawn
 from quarterdeck.report.hints import hint
 from quarterdeck.report.reader import FAULTS, Choices, Given, Reader, Values, overridden, words
 from quarterdeck.report.rows import as_stored, kinds, page_of, require, sorted_by
 from quarterdeck.report.shapes import PanelData, Report, Rows
-from quarterdeck.report.sources import Columns, Picked, needs, pruned
+from quarterdeck.report.sources import PLACE, Columns, Picked, Wanted, needs, places, pruned, times_of
 from quarterdeck.report.template import CandlestickPanel, TablePanel, Template
 from quarterdeck.results import By
 
 __all__ = ["MAX_CHOICES", "Frames", "Picked", "read"]
 
 MAX_CHOICES = 10_000
+MAX_PLACES = 10_000_000
+"""Rows of a table, at most, of which the places of the picked and sorted ones are kept."""
 
 
 def read(template: Template, access: Access, choices: Mapping[str, Any] | None = None) -> Report:
@@ -80,15 +83,16 @@ class Frames:
         """The data of these panels, or of all.
 
         `choices`: a value or a list of values for each choice's name (None or an empty list: nothing); choices that are
-        not named have their initial values. `picked` narrows the panels that follow.
+        not named have their initial values. `picked` narrows the panels that follow. `Report.choices` has what was
+        picked for each; for those that no panel needed yet, nothing.
 
         Raises:
             Invalid: there is no such choice or panel, or its values can't be used.
             Disconnected, Refused: the database can't be reached, or gives no right to it.
         """
-        given = self._choices.given(choices or {})
-        names = [panel.id for panel in self.template.panels] if panels is None else panels
-        made = {name: self._panel(self._find(name), given, picked) for name in names}
+        chosen = [panel.id for panel in self.template.panels] if panels is None else list(panels)
+        given = self._choices.given(choices or {}, self._sources(self._find(name) for name in chosen))
+        made = {name: self._panel(self._find(name), given, picked) for name in chosen}
         return Report(panels=made, choices=dict(given.values))
 
     def page(
@@ -108,7 +112,8 @@ class Frames:
         if offset < 0 or limit < 0:
             raise Invalid("a page begins at 0 and has at least 0 rows", field="limit")
         seen = _seen(one, picked)
-        return self._rows(one, self._choices.given(choices or {}).under(seen).values, seen, offset, limit, sort)[0]
+        given = self._choices.given(choices or {}, self._sources([one])).under(seen)
+        return self._rows(one, given.values, seen, offset, limit, sort)[0]
 
     def _find(self, name: str) -> Any:
         for panel in self.template.panels:
@@ -116,6 +121,15 @@ class Frames:
                 return panel
         names = [panel.id for panel in self.template.panels]
         raise Invalid(f"the template has no panel '{name}'{hint(name, names)}", field="panel")
+
+    def _sources(self, panels: Iterable[Any]) -> list[str]:
+        """All sources that these panels need."""
+        found: list[str] = []
+        for panel in panels:
+            found += self._reader.chain(panel.source)
+            if isinstance(panel, CandlestickPanel) and panel.options.signals is not None:
+                found += self._reader.chain(panel.options.signals)
+        return found
 
     def _panel(self, panel: Any, given: Given, picked: Picked) -> PanelData:
         seen = _seen(panel, picked)
@@ -133,11 +147,8 @@ class Frames:
 
     def _waiting(self, panel: Any, given: Given, picked: Picked) -> str:
         """What the panel says while a choice that it needs is not made."""
-        sources = self._reader.chain(panel.source)
-        if isinstance(panel, CandlestickPanel) and panel.options.signals is not None:
-            sources += self._reader.chain(panel.options.signals)
         missing = []
-        for choice in self._reader.choices(sources):
+        for choice in self._reader.choices(self._sources([panel])):
             if choice.name in given.broken:
                 raise Invalid(given.broken[choice.name])
             made = given.values.get(choice.name) or choice.name in given.settled or overridden(choice, picked)
@@ -175,15 +186,13 @@ class Frames:
         """A page, how many rows there are, the note, and what to call the table."""
         names = panel.fields.columns
         reader = self._reader
-        wanted = reader.wanted(panel.source, values, picked)
         if as_stored(self.template, panel):
             stored = reader.stored(panel.source)
-            part, after = pruned(stored, wanted)
-            if stored.paged and after is None:
+            if stored.paged:
                 require(names, list(stored.columns), stored.name)
-                # counted first, and once: the table in the order of the last page stays at hand
-                rows = reader.held.get(("count", panel.source, wanted.key), lambda: stored.count(part), lambda _: 100)
-                return page_of(stored.page(part, offset, limit, sort), names), rows, "", stored.name
+                found = self._stored_rows(panel.source, stored, values, picked, offset, limit, sort)
+                if found is not None:
+                    return page_of(found[0], names), found[1], "", stored.name
         needed = needs(self.template, {panel.source: frozenset(names) if names else None})
         loaded = reader.load(panel.source, values, picked, needed)
         for name in names:
@@ -193,6 +202,49 @@ class Frames:
             key = ("order", sort, reader.key(panel.source, values, picked, needed))
             frame = reader.held.get(key, lambda: sorted_by(loaded, sort), lambda made: int(made.estimated_size()))
         return page_of(frame.slice(offset, limit).to_arrow(), names), frame.height, loaded.note, loaded.name
+
+    def _stored_rows(
+        self, name: str, stored: Stored, values: Values, picked: Picked, offset: int, limit: int, sort: By | None
+    ) -> tuple[pa.Table, int] | None:
+        """A page of a table's own rows and how many there are; None where they must be read for that.
+
+        Where rows are picked or sorted, only the columns for that are read of all rows, and of the page its blocks.
+        """
+        reader = self._reader
+        wanted = reader.wanted(name, values, picked)
+        rows = reader.held.get(("count", name), lambda: stored.count(Extract()), lambda _: 100)
+        if sort is None and not wanted.values and picked == Picked():
+            return stored.page(Extract(), offset, limit, None), rows
+        if rows <= MAX_PLACES:
+            at = reader.held.get(
+                ("places", name, wanted.key, sort),
+                lambda: self._places(name, stored, wanted, sort),
+                lambda made: 0 if made is None else int(made.estimated_size()),
+            )
+            if at is not None:
+                return stored.take(at.slice(offset, limit).to_list()), len(at)
+        part, after = pruned(stored, wanted)
+        if after is not None or any(choice.column not in ("symbol", "time") for choice, _ in wanted.values):
+            return None
+        many = reader.held.get(("count", name, wanted.key), lambda: stored.count(part), lambda _: 100)
+        return stored.page(part, offset, limit, sort), many
+
+    def _places(self, name: str, stored: Stored, wanted: Wanted, sort: By | None) -> pl.Series | None:
+        """Where in the table the wanted rows are, in order; None where so much can't be held."""
+        times = times_of(stored.columns)
+        columns = {choice.column for choice, _ in wanted.values}
+        columns |= {"symbol"} if wanted.picked.symbols else set()
+        columns |= {times} if times is not None and wanted.picked != Picked() else set()
+        columns |= {sort.column} if sort is not None else set()
+        if sort is not None:
+            require([sort.column], list(stored.columns), stored.name)
+        loaded = self._reader.columns(name, columns)
+        if loaded.note:
+            return None
+        found = places(loaded, stored.columns, wanted)
+        if sort is not None:
+            found = sorted_by(dataclasses.replace(loaded, frame=found), sort)
+        return found[PLACE]
 
 
 def _seen(panel: Any, picked: Picked) -> Picked:

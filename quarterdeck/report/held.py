@@ -40,6 +40,11 @@ class Held:
                     self._size -= freed
         return made
 
+    def find(self, key: Hashable) -> object | None:
+        """The thing of that key, if it is there."""
+        with self._lock:
+            return self._things[key][0] if key in self._things else None
+
     def clear(self) -> None:
         """Forget all; what is being made meanwhile is not kept."""
         with self._lock:

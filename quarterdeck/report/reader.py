@@ -79,6 +79,33 @@ class Reader:
             return made()
         return self.held.get(self.key(name, values, picked, needed), made, lambda one: int(one.frame.estimated_size()))
 
+    def columns(self, name: str, wanted: Iterable[str]) -> Loaded:
+        """These columns of all rows of a source that has its table's rows; each is read once, whatever source needs it.
+
+        Those that the table lacks are not in the frame.
+        """
+        source, wanted = self.template.sources[name], set(wanted)
+        table = (source.table, source.dataset, source.job, source.task)
+        kinds = self.stored(name).columns
+        found: dict[str, pl.Series] = {}
+        wanted = wanted & kinds.keys() or set(list(kinds)[:1])  # rows without columns can't be counted
+        for column in wanted:
+            held = self.held.find(("column", table, column))
+            if isinstance(held, pl.Series):
+                found[column] = held
+        if missing := frozenset(wanted - found.keys()):
+            loaded = self.load(name, {}, Picked(), {name: missing}, hold=False)
+            for series in loaded.frame.get_columns():
+                found[series.name] = series
+                if not loaded.note:
+                    self._keep(("column", table, series.name), series)
+            if loaded.note:  # so many rows that they are not all here: none of those at hand fit beside them
+                return loaded
+        return Loaded(frame=pl.DataFrame(found), columns=frozenset(kinds), name=self.stored(name).name)
+
+    def _keep(self, key: Any, series: pl.Series) -> None:
+        self.held.get(key, lambda: series, lambda made: int(made.estimated_size()))
+
     def key(self, name: str, values: Values, picked: Picked, needed: Mapping[str, Columns]) -> Any:
         """What tells these rows from others."""
         chain = self.chain(name)
@@ -120,6 +147,7 @@ class Choices:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._choices = reader.template.choices
+        self._begun: set[str] = set()
 
     def find(self, name: str) -> Choice:
         """The choice of that name. Raises `Invalid`."""
@@ -142,8 +170,8 @@ class Choices:
         held = self._reader.held
         return held.get(("rows of", choice.source), lambda: self._count(choice.source), lambda _: 100) > choice.beyond
 
-    def given(self, choices: Mapping[str, Any]) -> Given:
-        """The values that were picked, and initial ones for the others.
+    def given(self, choices: Mapping[str, Any], sources: Iterable[str]) -> Given:
+        """The values that were picked, and initial ones for the others that these sources need or needed before.
 
         Raises:
             Invalid: there is no such choice, or its values can't be used.
@@ -152,10 +180,16 @@ class Choices:
             self.find(name)
         values: dict[str, tuple[Any, ...]] = {}
         broken: dict[str, str] = {}
+        needed = {one.name for one in self._reader.choices(sources)}
+        needed |= {one.name for choice in self._choices if choice.name in needed for one in self._earlier(choice)}
+        self._begun |= needed
         automatic = {one.name for one in self._choices if one.beyond is not None and one.name not in choices}
         for one in self._choices:
             if one.name in choices:
                 values[one.name] = _listed(one, choices[one.name])
+                continue
+            if one.name not in self._begun:
+                values[one.name] = ()
                 continue
             try:
                 values[one.name] = self._initial(one, values)
@@ -176,14 +210,14 @@ class Choices:
         return tuple(offered.head(count) if choice.initial == "first" else offered.tail(count))
 
     def _before(self, choice: Choice, made: Values) -> tuple[tuple[Choice, tuple[Any, ...]], ...]:
+        return tuple((one, made[one.name]) for one in self._earlier(choice) if made.get(one.name))
+
+    def _earlier(self, choice: Choice) -> list[Choice]:
+        """The choices with whose values this one's automatic value goes."""
         if choice.beyond is None:
-            return ()
+            return []
         others = self._choices[: self._choices.index(choice)]
-        return tuple(
-            (one, made[one.name])
-            for one in others
-            if one.source == choice.source and one.beyond is not None and made.get(one.name)
-        )
+        return [one for one in others if one.source == choice.source and one.beyond is not None]
 
     def _count(self, name: str) -> int:
         reader = self._reader
@@ -193,8 +227,14 @@ class Choices:
 
     def _distinct(self, choice: Choice, among: tuple[tuple[Choice, tuple[Any, ...]], ...]) -> pl.Series:
         reader = self._reader
-        columns = frozenset([choice.column, *(one.column for one, _ in among)])
-        loaded = reader.load(choice.source, {}, Picked(), needs(reader.template, {choice.source: columns}), hold=False)
+        if rows_as_stored(reader.template.sources[choice.source]):
+            # of long tables the others will be asked for, too
+            others = [one.column for one in self._choices if one.source == choice.source and one.beyond is not None]
+            loaded = reader.columns(choice.source, [choice.column, *others])
+        else:
+            columns = frozenset([choice.column, *(one.column for one, _ in among)])
+            needed = needs(reader.template, {choice.source: columns})
+            loaded = reader.load(choice.source, {}, Picked(), needed, hold=False)
         loaded = dataclasses.replace(loaded, frame=matching(loaded.frame, loaded.columns, among, loaded.name))
         column = loaded.column(choice.column)
         if choice.day:

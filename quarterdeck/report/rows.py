@@ -18,12 +18,9 @@ __all__ = ["as_stored", "kinds", "page_of", "require", "rows_as_stored", "sorted
 
 
 def as_stored(template: Template, panel: TablePanel) -> bool:
-    """Whether the panel's rows are those of a table as it is written, of which one page can be read alone."""
+    """Whether the panel's rows are a table's own, of which a page can be read alone."""
     source = template.sources[panel.source]
-    if not rows_as_stored(source) or source.sort or source.columns is not None or "task" in panel.fields.columns:
-        return False
-    choices = [one for one in template.choices if one.name in source.choices]
-    return all(one.column == "symbol" or (one.column == "time" and not one.multiple) for one in choices)
+    return rows_as_stored(source) and not source.sort and source.columns is None and "task" not in panel.fields.columns
 
 
 def rows_as_stored(source: Source) -> bool:

@@ -20,6 +20,7 @@ from quarterdeck.report.template import Choice, Source, Template
 
 __all__ = [
     "MAX_READ",
+    "PLACE",
     "Columns",
     "Loaded",
     "Picked",
@@ -30,9 +31,12 @@ __all__ = [
     "needs",
     "number",
     "opened",
+    "places",
     "pruned",
+    "times_of",
 ]
 
+PLACE = "\x1fplace"
 MAX_READ = 256_000_000
 """Bytes of a table's columns, at most, that are held to draw it; what is beyond is left out, and that is said."""
 
@@ -185,7 +189,7 @@ def pruned(stored: Stored, wanted: Wanted) -> tuple[Extract, str | None]:
     symbols: tuple[str, ...] | None = None
     after: str | None = None
     if (start is not None or end is not None) and not ("time" in columns and _is_time(columns["time"])):
-        after = next((name for name, kind in columns.items() if _is_time(kind)), None)
+        after = times_of(columns)
         start = end = None
     if "symbol" in columns and _is_text(columns["symbol"]):
         symbols = wanted.picked.symbols or None
@@ -238,6 +242,25 @@ def _read(stored: Stored, source: Source, inputs: Columns, wanted: Wanted) -> Lo
     if condition is not None and not condition.by_row:
         frame = _where(frame, source, stored.name)
     return Loaded(frame=frame, columns=available, note=note, name=stored.name)
+
+
+def places(loaded: Loaded, kinds: Mapping[str, pa.DataType], wanted: Wanted) -> pl.DataFrame:
+    """Of all rows of a table those that are wanted, with their places in the table in the column `PLACE`."""
+    frame = loaded.frame.with_row_index(PLACE)
+    frame = matching(frame, loaded.columns, wanted.values, loaded.name)
+    picked = wanted.picked
+    if picked.symbols and "symbol" in kinds and _is_text(kinds["symbol"]):
+        frame = frame.filter(plain("symbol", frame.schema["symbol"]).is_in(list(picked.symbols)))
+    times = times_of(kinds)
+    if times is not None and (picked.start is not None or picked.end is not None):
+        frame = _within(frame, times, picked)
+    return frame
+
+
+def times_of(kinds: Mapping[str, pa.DataType]) -> str | None:
+    """The column by which a span of times selects: `time`, or the first one of times."""
+    names = [name for name, kind in kinds.items() if _is_time(kind)]
+    return "time" if "time" in names else names[0] if names else None
 
 
 def _polars(batch: pa.Table) -> pl.DataFrame:

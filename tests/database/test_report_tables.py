@@ -220,6 +220,35 @@ def test_columns_are_read_alone(database: Database, alice: Client) -> None:
         list(alice.results.batches(_without_symbols(database, alice), symbols=["x"]))
 
 
+def test_rows_are_taken_by_their_places(database: Database, alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = put(database, [{"factor": factor(20, 2)}], rows=6)  # blocks of 6, 6, 6 and 2
+    (info,) = alice.tables(job)
+    read: list[int] = []
+    original = Results._read
+
+    def counted(self: Results, cursor: Any, blocks: Any, *how: Any) -> Any:
+        read.extend(block.number for block in blocks)
+        return original(self, cursor, blocks, *how)
+
+    monkeypatch.setattr(Results, "_read", counted)
+    found = alice.results.take(info.id, [19, 0, 7, 0])
+    assert found["value"].to_pylist() == [19.0, 0.0, 7.0, 0.0]
+    assert read == [0, 1, 3]
+    assert alice.results.take(info.id, []).schema.names == ["time", "symbol", "value"]
+    for places in ([20], [-1]):
+        with pytest.raises(Invalid, match="table 'factor' has 20 rows: there is no such place"):
+            alice.results.take(info.id, places)
+    # a page that is sorted and picked reads all of two columns, and of the others one block
+    choices = [{"name": "symbol", "source": "all", "column": "symbol"}]
+    sources = {"s": {"table": "factor", "choices": ["symbol"]}, "all": {"table": "factor"}}
+    frames = Frames(report(sources, {"type": "table"}, choices=choices), JobTables(alice, job))
+    alice.results._kept.clear()
+    read.clear()
+    page = frames.page("p", choices={"symbol": "S01"}, limit=2, sort=By("value", descending=True))
+    assert page["value"].to_pylist() == [19.0, 17.0]
+    assert read == [0, 1, 2, 3, 2, 3]
+
+
 def _without_symbols(database: Database, alice: Client) -> int:
     job = put(database, [{"plain": pa.table({"x": [1]})}])
     return alice.tables(job)[0].id

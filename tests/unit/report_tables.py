@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -56,6 +56,9 @@ class Held:
         if sort is not None:
             rows = rows.sort_by([(sort.column, "descending" if sort.descending else "ascending")])
         return rows.slice(offset, limit)
+
+    def take(self, places: Sequence[int]) -> pa.Table:
+        return self._table.take(pa.array(places, pa.int64()))
 
 
 class Tables:

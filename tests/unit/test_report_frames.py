@@ -284,8 +284,10 @@ def test_days_are_pushed_down_where_the_time_is_the_tables() -> None:
     choices: list[dict[str, Any]] = [{"name": "day", "source": "all", "column": "time", "day": True}]
     sources = {"all": {"table": "prices"}, "s": {"table": "prices", "choices": ["day"]}}
     tables = Tables(prices=prices())
-    frames = Frames(template(sources, {"type": "table", "source": "s"}, choices=choices), tables)
+    panels = ({"type": "table", "source": "s"}, line("lot", "value", source="s"))
+    frames = Frames(template(sources, *panels, choices=choices), tables)
     assert frames.page("p0", choices={"day": "2024-01-03 17:00"})["lot"].to_pylist() == [6, 7, 8]
+    assert frames.read({"day": DAYS[2]}, panels=["p1"]).panels["p1"].rows == 3
     part = tables.stored["prices"].asked[-1]
     assert (part.start, part.end) == (DAYS[2], DAYS[3] - dt.timedelta(microseconds=1))
     wrong = {**choices[0], "column": "lot"}
@@ -324,6 +326,51 @@ def test_pages_of_a_stored_table_read_one_page() -> None:
     assert frames.page("p0", offset=25)["lot"].to_pylist() == [25, 26, 27, 28, 29]
     assert frames.page("p0", limit=2, sort=By("value", descending=True))["value"].to_pylist() == [209.0, 208.0]
     assert frames.page("p0", offset=100).num_rows == 0
+
+
+def test_rows_are_picked_and_sorted_by_the_columns_for_that_alone() -> None:
+    tables = Tables(prices=prices())
+    sources = {"s": {"table": "prices", "choices": ["symbol", "note"]}, "all": {"table": "prices"}}
+    choices: list[dict[str, Any]] = [
+        {**SYMBOL, "required": False},
+        {"name": "note", "source": "all", "column": "note", "required": False, "multiple": True},
+    ]
+    frames = Frames(template(sources, {"type": "table", "source": "s"}, choices=choices), tables)
+    held = tables.stored["prices"]
+    chosen = {"symbol": "B", "note": ["odd"]}
+    found = frames.page("p0", choices=chosen, limit=2, offset=1, sort=By("value", descending=True))
+    data = prices().to_pandas().query("symbol == 'B' and note == 'odd'").sort_values("value", ascending=False)
+    assert found["lot"].to_pylist() == data["lot"].tolist()[1:3]
+    assert found.schema.names == ["time", "symbol", "value", "lot", "note"]
+    read_columns = {part.columns for part in held.asked}
+    assert read_columns == {None, frozenset({"symbol", "note", "value"})}  # None: only counted
+    before = len(held.asked)
+    assert frames.page("p0", choices=chosen, sort=By("value", descending=True)).num_rows == len(data)
+    assert len(held.asked) == before
+    assert frames.read(chosen).panels["p0"].rows == len(data)
+
+
+def test_a_selection_that_a_table_knows_nothing_of_narrows_nothing() -> None:
+    plain = pa.table({"x": [3, 1, 2]})
+    panel = {"type": "table", "links": {"follows": ["symbol", "time"]}}
+    frames = Frames(template({"s": {"table": "plain"}}, panel), Tables(plain=plain))
+    picked = Picked(symbols=("A",), start=START)
+    assert frames.page("p0", picked=picked)["x"].to_pylist() == [3, 1, 2]
+    assert frames.page("p0", picked=picked, sort=By("x"))["x"].to_pylist() == [1, 2, 3]
+    assert frames.read(picked=picked).panels["p0"].rows == 3
+
+
+def test_a_table_of_very_many_rows_is_picked_from_by_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quarterdeck.report.frames.MAX_PLACES", 29)
+    tables = Tables(prices=prices())
+    sources = {"s": {"table": "prices", "choices": ["symbol", "lot"]}, "all": {"table": "prices"}}
+    lot = {"name": "lot", "source": "all", "column": "lot", "required": False}
+    made = template(sources, {"type": "table", "source": "s"}, choices=[{**SYMBOL, "required": False}, lot])
+    frames = Frames(made, tables)
+    assert frames.page("p0", choices={"symbol": "C"}, offset=8)["lot"].to_pylist() == [26, 29]
+    assert tables.stored["prices"].asked[-1].symbols == ("C",)
+    assert frames.page("p0", sort=By("value", descending=True), limit=1)["lot"].to_pylist() == [29]
+    assert frames.page("p0", choices={"symbol": "C", "lot": 5})["value"].to_pylist() == [201.0]
 
 
 def test_pages_of_what_was_computed() -> None:
