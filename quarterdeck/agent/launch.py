@@ -166,7 +166,11 @@ class Nursery:
 
     def settled(self) -> bool:
         with self._lock:
-            return self._settle()
+            try:
+                return self._settle()
+            except (OSError, ValueError):  # each launch tries to start it again, and says so where it can't
+                self._end()
+                return False
 
     def _settle(self) -> bool:
         from quarterdeck.agent import nursery
@@ -208,6 +212,8 @@ class Nursery:
                             self._ready = True
                         nursery.send(connection, message, theirs)
                         answer = nursery.receive(connection)
+                    except Invalid as error:
+                        answer = {"error": str(error)}, []
                     except (OSError, ValueError):
                         answer = None
                     if answer is not None:

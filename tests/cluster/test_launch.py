@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,19 @@ def test_its_tree_can_be_ended(launcher: Launcher, tmp_path: Path) -> None:
     assert next(one["exit"] for one in rest if "exit" in one) in (-9, -15)
     assert "empty" in rest[-1]
     closed(child)
+
+
+@pytest.mark.spec("G1")
+def test_a_nursery_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    nursery = Nursery()
+    nursery.start()
+    try:
+        assert nursery.settled() is False  # nothing was to be hidden
+        assert nursery.pid is not None
+        os.kill(nursery.pid, signal.SIGKILL)
+        child = nursery.launch(tmp_path)
+        assert child.send(order(tmp_path, do="nothing"))
+        assert [one["exit"] for one in events(child) if "exit" in one] == [0]
+        closed(child)
+    finally:
+        nursery.stop()
