@@ -270,10 +270,10 @@ class _Loop:
         later: list[tuple[Order, int, float]] = []
         at_open: list[tuple[Order, int, float]] = []
         for order, row in due:
-            price = self._opening(order, row)
+            price = _opening(market, order, row)
             if price is not None:
                 at_open.append((order, row, price))
-            elif order.type != "market" and (price := self._inside(order, row)) is not None:
+            elif order.type != "market" and (price := _inside(market, order, row)) is not None:
                 later.append((order, row, price))
         at_open.sort(key=lambda one: (one[0].side, one[0].id))  # sales first: they pay for the purchases
         later.sort(key=lambda one: (one[0].type != "stop", one[0].id))
@@ -290,24 +290,6 @@ class _Loop:
     def _room(self, due: list[tuple[Order, int]]) -> dict[int, float]:
         limit = self._rules.volume_limit or 0.0
         return {row: math.floor(self._market.volume[row] * limit) for _, row in due}
-
-    def _opening(self, order: Order, row: int) -> float | None:
-        """The price at which it fills at the open, if it does."""
-        opened = float(self._market.open[row])
-        price = order.price
-        if price is None:
-            return opened
-        beyond = opened <= price if (order.side > 0) == (order.type == "limit") else opened >= price
-        return opened if beyond else None
-
-    def _inside(self, order: Order, row: int) -> float | None:
-        """The price at which it fills within the bar, if it does."""
-        price = order.price
-        if price is None:
-            return None
-        falls = (order.side > 0) == (order.type == "limit")
-        reached = float(self._market.low[row]) <= price if falls else float(self._market.high[row]) >= price
-        return price if reached else None
 
     def _fill_close(self, step: int) -> None:
         """Market orders of this step fill at its close, sales first."""
@@ -453,3 +435,23 @@ class _Loop:
         order.reason = reason
         order.ended = max(self._step, 0)
         self.strategy.on_order(order)
+
+
+def _opening(market: Market, order: Order, row: int) -> float | None:
+    """The price at which it fills at the open, if it does."""
+    opened = float(market.open[row])
+    price = order.price
+    if price is None:
+        return opened
+    beyond = opened <= price if (order.side > 0) == (order.type == "limit") else opened >= price
+    return opened if beyond else None
+
+
+def _inside(market: Market, order: Order, row: int) -> float | None:
+    """The price at which it fills within the bar, if it does."""
+    price = order.price
+    if price is None:
+        return None
+    falls = (order.side > 0) == (order.type == "limit")
+    reached = float(market.low[row]) <= price if falls else float(market.high[row]) >= price
+    return price if reached else None
