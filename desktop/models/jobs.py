@@ -49,9 +49,11 @@ class JobsModel(OrderedModel[Job]):
 
     Signals:
         read_all(): the list is known in full, no more only its first page
+        lost(str): the server could not be reached while this was reading, and why
     """
 
     read_all = Signal()
+    lost = Signal(str)
 
     PAGE = 100
     MARGIN = 40
@@ -233,8 +235,8 @@ class JobsModel(OrderedModel[Job]):
                     return
                 # a long list that changes all the time: the database has other things to do, too
                 await self._bridge.pause(min(3.0, 2 * (time.monotonic() - began)))
-        except Disconnected:
-            return  # the banner says so, and a full re-read follows
+        except Disconnected as error:
+            self.lost.emit(str(error))  # whoever listens says so, and has everything read again
         finally:
             if turn == self._turn:
                 self._reading = False
@@ -291,8 +293,8 @@ class JobsModel(OrderedModel[Job]):
         try:
             while wanted := self._wanted():
                 self._arrived(wanted, await self._bridge.call(self._client.by_ids, wanted))
-        except Disconnected:
-            return
+        except Disconnected as error:
+            self.lost.emit(str(error))
         finally:
             self._fetching = False
 
@@ -349,6 +351,15 @@ class LiveJobs(QObject):
     def refresh(self) -> None:
         """An immediate full re-read."""
         self._resync()
+
+    def lost(self, trouble: str) -> None:
+        """Somebody could not reach the server: say so, and have everything read again as soon as it is there."""
+        self._say(trouble)
+        self._bridge.latest(self, "soon", self._soon())
+
+    async def _soon(self) -> None:
+        await self._bridge.pause(self.RETRY)
+        self.read_changes()
 
     def read_changes(self) -> None:
         if self._reading:

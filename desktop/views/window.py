@@ -99,6 +99,8 @@ class Window(QMainWindow):
         self.live.changed.connect(self.commands.change)
         self.commands.opened.connect(self.show_job)
         self.live.connection.connect(self._connected)
+        for page in self.pages:
+            page.model.lost.connect(self.live.lost)
         notices.posted.connect(self.toast.say)
         theme.changed.connect(self._dress)
         self._dress()

@@ -178,6 +178,28 @@ def test_sessions_that_an_administrator_ends_come_back(qtbot: QtBot, database: A
     qtbot.waitUntil(lambda: caught_up(shown), timeout=AWAY)
 
 
+@pytest.mark.spec("G2")
+def test_a_reading_that_is_cut_off_alone_is_made_up_for(qtbot: QtBot, database: Any, shown: Window) -> None:
+    """Its session is ended while all others live on: the list must not stay as it was."""
+    blocker = database.connect("postgres", autocommit=False)
+    blocker.execute("lock table qd.job in access exclusive mode")
+    shown.pages[1].model.reread()  # begins to wait
+    shown.tabs.setCurrentIndex(1)
+    waiting = (
+        "select pid from pg_stat_activity where usename = 'alice' and wait_event_type = 'Lock'"
+        " and datname = current_database()"
+    )
+    qtbot.waitUntil(lambda: len(database.sql("postgres", waiting)) >= 1)
+    blocker.execute("insert into qd.job (kind, name, creator) values ('evaluation', 'late', 'alice')")
+    for (pid,) in database.sql("postgres", waiting):
+        database.sql("postgres", "select pg_terminate_backend(:pid)", pid=pid)
+    qtbot.waitUntil(lambda: not shown.banner.isHidden(), timeout=AWAY)
+    blocker.commit()
+    model = shown.pages[1].model
+    qtbot.waitUntil(lambda: [model.row(n).name for n in range(model.rowCount())] == ["late"], timeout=AWAY)
+    qtbot.waitUntil(shown.banner.isHidden, timeout=AWAY)
+
+
 # --- a server of one's own, to restart and to kill -------------------------------------------------------------------
 
 
