@@ -13,7 +13,7 @@ import ctypes
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quarterdeck.agent.account import Account, become, drop_capabilities
@@ -44,20 +44,36 @@ def narrow(account: Account | None, needed: Sequence[str], hidden: Sequence[str]
     if sys.platform != "linux":
         _refuse(account, blocked)
         return account is not None
-    before = os.umask(0o022)
-    try:
+
+    def narrowed() -> None:
+        before = os.umask(0o022)
         _separate(user=account is None)
         _cover(blocked, paths, hidden)
         if account is None:
             drop_capabilities()
-    except OSError:
+        os.umask(before)
+
+    # half of it can't be taken back: some systems make the namespace and then refuse what is to be done in it
+    if not _works(narrowed):
         _refuse(account, blocked)
         return account is not None  # its own rights keep it out of what is hidden
-    finally:
-        os.umask(before)
+    narrowed()
     if account is not None and blocked:
         _refuse(account, _blocked(account, paths))
     return True
+
+
+def _works(action: Callable[[], None]) -> bool:
+    """Whether a child of this process can do it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def _refuse(account: Account | None, blocked: dict[str, str]) -> None:
