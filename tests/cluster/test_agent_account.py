@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -235,3 +236,27 @@ def test_a_file_that_the_account_can_not_read_is_named_with_the_account(
     file.chmod(0o644)
     job = opened.submit({"path": str(file), "table": "p"}, kind="data_import")
     assert opened.ended(job) == "success", opened.error(job)
+
+
+_NARROW = """
+import sys
+from quarterdeck.agent import view
+from quarterdeck.agent.account import Account
+try:
+    print(view.narrow(Account("number 61184", 61184, 61184), sys.argv[1:], []))
+except view.Blocked as error:
+    print(error)
+"""
+
+
+@needs_root
+@pytest.mark.spec("R3", "G4")
+def test_without_the_right_to_mount_the_node_says_what_keeps_its_tasks_out(tmp_path: Path) -> None:
+    needed = tmp_path / "closed" / "python"
+    needed.mkdir(parents=True)
+    needed.parent.chmod(0o700)
+    command = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-c", _NARROW, str(needed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "this node's tasks run as another account (number 61184), which can't get into /" in done.stdout
+    assert "say --run-as root, with which a job's code can read the node's password" in done.stdout
+    assert done.stdout.count("\n") == 1
