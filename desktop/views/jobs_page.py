@@ -112,7 +112,8 @@ class JobsPage(QStackedWidget):
         self.new.setVisible(kind.params is not None and bool(kind.run))
         self.empty = styled(QLabel(self.table.viewport(), alignment=Qt.AlignmentFlag.AlignCenter), name="muted")
         self.empty.hide()
-        self.addWidget(self._list())
+        page = self._list()
+        self.addWidget(page)
         self.filters.changed.connect(self._filter)
         self.table.acted.connect(self._act)
         self.table.asked.connect(self._ask)
@@ -126,11 +127,14 @@ class JobsPage(QStackedWidget):
             self.table.head.ticked.connect(self.table.marks.all)
         self.new.clicked.connect(lambda: commands.new(kind))
         self.refresh.clicked.connect(commands.refresh_all)
-        for signal in (self.model.modelReset, self.model.rowsInserted, self.model.rowsRemoved, self.model.patched):
+        for signal in (self.model.modelReset, self.model.rowsInserted, self.model.patched):
             signal.connect(self._counted)
+        self.model.rowsRemoved.connect(self._known)
+        self.table.selected.selectionChanged.connect(self._counted)
         theme.changed.connect(self._dress)
         self._dress()
-        find = QShortcut(QKeySequence("Ctrl+F"), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        # the list's only: in a job's details the key is that of the log or the table there
+        find = QShortcut(QKeySequence("Ctrl+F"), page, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
         find.activated.connect(self._find)
         leave = QShortcut(QKeySequence("Esc"), self.filters.text, context=Qt.ShortcutContext.WidgetShortcut)
         leave.activated.connect(self.table.setFocus)
@@ -250,7 +254,7 @@ class JobsPage(QStackedWidget):
         self.progress.follow(deletion)
 
     def _known(self) -> None:
-        """The list is known in full."""
+        """The list is known in full, or has lost rows: what is not in it is not checked any more."""
         if self.checks is not None and self.model.complete:
             self.checks.keep(self.model.ids)
         self._counted()
@@ -269,6 +273,8 @@ class JobsPage(QStackedWidget):
         words = "1 job" if total == 1 else f"{total:,} jobs"
         if not self.model.complete:
             words = f"{total:,}+ jobs"
+        if (selected := self.table.selected.count()) > 1:
+            words = f"{selected:,} of {words} selected"
         self.total.setText(words if self.model.read else "")
         if self.checks is not None:
             checked = self.checks.count(total)

@@ -163,6 +163,24 @@ def test_space_and_shift_check_several_and_another_filter_unchecks_them(
     assert not page.checks.value
 
 
+@pytest.mark.spec("M4", "M7")
+def test_a_job_that_leaves_the_list_is_checked_no_more(qtbot: QtBot, database: Any, window: Any, sign_in: Any) -> None:
+    ids = [database.submit("alice") for _ in range(3)]
+    page = window(sign_in("boss")).pages[0]
+    page.filters.say("status:queued")
+    qtbot.waitUntil(lambda: page.model.complete and listed(page) == ids[::-1])
+    assert page.checks is not None
+    for job in ids[:2]:
+        click(qtbot, page.table, job, "check")
+    assert page.delete.text() == "Batch Delete (2)"
+    database.start("n1", database.tasks(ids[0])[0])
+    qtbot.waitUntil(lambda: listed(page) == [ids[2], ids[1]])
+    assert page.checks.value.ids == {ids[1]}
+    assert page.delete.text() == "Batch Delete (1)"
+    page.table.selectAll()
+    assert page.total.text() == "2 of 2 jobs selected"
+
+
 @pytest.mark.spec("M4", "R2", "R3")
 def test_a_regular_user_has_no_check_boxes_and_no_batch_delete(
     qtbot: QtBot, database: Any, window: Any, sign_in: Any
