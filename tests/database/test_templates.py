@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 from quarterdeck import admin, schema
 from quarterdeck.client import Client
@@ -185,28 +187,34 @@ def test_nobody_fills_the_table(alice: Client, database: Database) -> None:
     alice.save_template(document())
 
 
-def _forget_templates(engine: sa.Engine) -> None:
-    """The database as revision 0001 left it."""
-    with engine.begin() as connection:
-        for statement in (
-            "drop function qd.save_template",
-            "drop function qd.delete_template",
-            "drop table qd.template",
-            "update qd.alembic_version set version_num = '0001'",
-        ):
-            connection.execute(sa.text(statement))
+def _at_revision(engine: sa.Engine, revision: str) -> None:
+    """The tables as that revision left them, with a row in one of them."""
+    with admin._script(engine) as (connection, cursor):
+        cursor.execute("drop schema qd cascade")
+        cursor.execute(admin._PREPARE.encode())
+        cursor.execute("set local role qd_owner")
+        config = Config()
+        config.set_main_option("script_location", str(schema.REVISIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        cursor.execute("reset role; insert into qd.dataset (creator, name) values ('alice', 'prices')")
 
 
-def test_an_existing_database_gets_them_by_an_upgrade(database: Database, alice: Client) -> None:
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_existing_database_gets_them_by_an_upgrade(database: Database, revision: str) -> None:
     superuser = database.engine("postgres")
-    job = database.submit("alice")
-    _forget_templates(superuser)
+    _at_revision(superuser, revision)
+    there = "select to_regclass('qd.template') is not null"
+    assert database.value("postgres", there) is (revision != "0001")
     assert admin.upgrade_schema(superuser) == admin.SCHEMA_VERSION
     assert database.value("postgres", "select version_num from qd.alembic_version") == schema.REVISION
-    assert alice.get(job).job.id == job
-    alice.save_template(document())
-    assert alice.template("mine").title == "My report"
-    with pytest.raises(Refused):
-        database.sql("alice", "insert into qd.template (creator, name, title, document) values ('bob', 'x', 'x', '{}')")
-    assert admin.upgrade_schema(superuser) == admin.SCHEMA_VERSION  # and again, with rows in it
-    assert alice.template("mine").title == "My report"
+    with Client.sign_in(database.login("alice")) as alice:
+        assert [one.name for one in alice.datasets()] == ["prices"]
+        alice.save_template(document())
+        assert alice.template("mine").title == "My report"
+        with pytest.raises(Refused):
+            database.sql(
+                "alice", "insert into qd.template (creator, name, title, document) values ('bob', 'x', 'x', '{}')"
+            )
+        assert admin.upgrade_schema(superuser) == admin.SCHEMA_VERSION  # and again, with rows in it
+        assert alice.template("mine").title == "My report"

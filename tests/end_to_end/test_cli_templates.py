@@ -35,9 +35,11 @@ def test_a_template_is_saved_shown_and_deleted(run: Run, tmp_path: Path) -> None
     listed = run("bob", "template", "list", "--json").json
     assert [one["name"] for one in listed if not one["builtin"]] == ["Shared"]
     assert {"name", "title", "kinds", "creator", "public", "builtin", "created", "updated"} == set(listed[0])
-    rows = [line.split() for line in run("alice", "template", "list").out.splitlines()]
-    assert rows[0] == ["Name", "Title", "For", "Creator", "Updated"]
-    assert [row[0] for row in rows[1:]] == [*sorted(builtins()), "Mine", "Shared"]
+    head, *rows = run("alice", "template", "list").out.splitlines()
+    assert head.split() == ["Name", "Title", "For", "Creator", "Updated"]
+    names = [*sorted(builtins()), "Mine (2)", "Shared"]
+    assert len(rows) == len(names)
+    assert all(row.startswith(f"{name} ") for row, name in zip(rows, names, strict=True))
     assert run("bob", "template", "delete", "alice.Shared").code == 1
     assert run("boss", "template", "delete", "alice.Shared").err == "template 'alice.Shared' deleted\n"
     assert run("alice", "template", "delete", "Mine (2)").code == 0
