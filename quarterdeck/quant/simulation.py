@@ -1,10 +1,11 @@
 """Backtests on bars: an event loop over the times of a table, with an exact ledger (Q4).
 
-At each time, in this order: orders that wait are tried against the bar (at its open: sales before purchases; then
-stops, then limits, in the order in which they were sent), the strategy sees the bars, and what it sends is decided at
-their close. Rules of fills:
+At each time, in this order: orders that wait are tried against the bar (at its open: what reduces a position, then
+sales, then purchases; within the bar stops, then limits, in the order in which they were sent), the strategy sees the
+bars, and what it sends is decided at their close. Rules of fills:
 
-- a market order fills at the symbol's next open, or at the close at which it was decided where `fill` is "close";
+- a market order fills at the symbol's next open; where `fill` is "close", at the close at which it was decided, or, if
+  the symbol has no bar then, at its next close;
 - a limit fills at the open where that is better, else at the limit when the bar reaches it;
 - a stop that the open has passed fills at the open (a gap), else at the stop when the bar reaches it;
 - slippage moves the price of market and stop orders against the order; a limit is never exceeded;
@@ -240,7 +241,7 @@ class _Loop:
             else:
                 on_bars({bar.symbol: bar for bar in bars})
             if at_close and waiting:
-                self._fill_close(step)
+                self._fill_close(frozenset(codes))
             if progress is not None and step % every == 0:
                 progress(step / len(market.times))
 
@@ -259,14 +260,18 @@ class _Loop:
         market = self._market
         here = {int(market.symbol[row]): row for row in range(begin, end)} if end - begin > 1 else None
         only = int(market.symbol[begin])
+        at_close = self._rules.fill == "close"
         due = [
             (order, begin if here is None else here[order.code])
             for order in self._waiting
-            if order.status == "open" and (order.code in here if here is not None else order.code == only)
+            if order.status == "open"
+            and (order.code in here if here is not None else order.code == only)
+            and not (at_close and order.type == "market")
         ]
         if not due:
             return
-        room = {} if self._rules.volume_limit is None else self._room(due)
+        limit = self._rules.volume_limit
+        room = {} if limit is None else {row: math.floor(market.volume[row] * limit) for _, row in due}
         later: list[tuple[Order, int, float]] = []
         at_open: list[tuple[Order, int, float]] = []
         for order, row in due:
@@ -275,7 +280,7 @@ class _Loop:
                 at_open.append((order, row, price))
             elif order.type != "market" and (price := _inside(market, order, row)) is not None:
                 later.append((order, row, price))
-        at_open.sort(key=lambda one: (one[0].side, one[0].id))  # sales first: they pay for the purchases
+        at_open.sort(key=lambda one: self._turn(one[0]))
         later.sort(key=lambda one: (one[0].type != "stop", one[0].id))
         for order, row, price in (*at_open, *later):
             if order.status == "open":  # a strategy may have taken it back when an earlier one was filled
@@ -287,17 +292,19 @@ class _Loop:
                     self._close(order, "expired", "not filled within its bars")
         self._sweep()
 
-    def _room(self, due: list[tuple[Order, int]]) -> dict[int, float]:
-        limit = self._rules.volume_limit or 0.0
-        return {row: math.floor(self._market.volume[row] * limit) for _, row in due}
-
-    def _fill_close(self, step: int) -> None:
-        """Market orders of this step fill at its close, sales first."""
-        due = [order for order in self._waiting if order.type == "market" and order.sent == step]
-        for order in sorted(due, key=lambda one: (one.side, one.id)):
+    def _fill_close(self, here: frozenset[int]) -> None:
+        """Market orders fill at the close of this step where their symbol has a bar, in the same turn."""
+        due = [order for order in self._waiting if order.type == "market" and order.code in here]
+        for order in sorted(due, key=self._turn):
             if order.status == "open":
                 self._execute(order, self._last[order.code], {}, None)
         self._sweep()
+
+    def _turn(self, order: Order) -> tuple[bool, int, int]:
+        """What reduces a position comes first, then sales, which pay for the purchases."""
+        have = self._size[order.code]
+        reduces = have * order.side < 0 and (order.size == ALL or order.size - order.filled <= abs(have))
+        return not reduces, order.side, order.id
 
     def _sweep(self) -> None:
         self._waiting[:] = [order for order in self._waiting if order.status == "open"]

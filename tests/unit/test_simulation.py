@@ -101,6 +101,14 @@ def test_an_order_waits_for_its_symbols_own_next_bar() -> None:
 
 
 @pytest.mark.spec("Q4")
+def test_a_close_is_that_of_the_symbols_own_bar() -> None:
+    bars: dict[str, list[Prices | None]] = {"A": [None, (11, 11, 11, 12), None], "B": flat(1, 2, 3)}
+    run = played(market(bars), {0: lambda desk: desk.buy("A", 1), 2: lambda desk: desk.sell("A", 1)}, fill="close")
+    assert filled(run) == [(1, 1, 12)]
+    assert [order.status for order in run.orders] == ["filled", "expired"]
+
+
+@pytest.mark.spec("Q4")
 @pytest.mark.parametrize(
     ("act", "bar", "price"),
     [
@@ -185,6 +193,9 @@ def test_what_the_equity_does_not_bear_is_rejected() -> None:
     # what sells pays for what buys at the same open, in whatever order they were sent
     swap = {0: lambda desk: desk.buy("A", 1_000), 1: lambda desk: (desk.buy("B", 1_000), desk.sell("A", 1_000))}
     assert [order.status for order in played(bars, swap).orders] == ["filled", "filled", "filled"]
+    # and what covers a short makes room for another one
+    turn = {0: lambda desk: desk.sell("A", 1_000), 1: lambda desk: (desk.sell("B", 1_000), desk.buy("A", 1_000))}
+    assert [order.status for order in played(bars, turn).orders] == ["filled", "filled", "filled"]
 
 
 @pytest.mark.spec("K4", "T3")
