@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QStringListModel, Qt
 from PySide6.QtGui import QKeyEvent, QTextCursor
-from PySide6.QtWidgets import QCompleter, QPlainTextEdit
+from PySide6.QtWidgets import QCompleter, QListView, QPlainTextEdit
 
 from desktop.theme import interface_font, monospaced
 
@@ -56,8 +56,11 @@ class FormulaEdit(CodeEdit):
         self.completer.setWidget(self)
         self.completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.completer.setFilterMode(Qt.MatchFlag.MatchStartsWith)
-        self.completer.popup().setFont(interface_font(13))
-        self.completer.popup().setAccessibleName("Functions and columns")
+        self._offers = QListView()
+        self._offers.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
+        self._offers.setFont(interface_font(13))
+        self._offers.setAccessibleName("Functions and columns")
+        self.completer.setPopup(self._offers)
         self.completer.activated.connect(self._complete)
 
     def know(self, words: Mapping[str, str]) -> None:
@@ -66,7 +69,7 @@ class FormulaEdit(CodeEdit):
         self._model.setStringList([f"{word}   {meaning}" for word, meaning in sorted(self.words.items())])
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        popup = self.completer.popup()
+        popup = self._offers
         if popup.isVisible() and event.key() in _KEYS_OF_POPUP:
             event.ignore()  # the popup's
             return
