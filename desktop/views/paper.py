@@ -24,6 +24,7 @@ from PySide6.QtGui import (
     QPainter,
     QPdfWriter,
     QPicture,
+    QTextOption,
 )
 
 from desktop.views.panels import State, cells, on_paper, sheet
@@ -183,16 +184,17 @@ class Paper:
         """A parameter that needs more than a line: at most six."""
         small, t, room = self._ink.font(), self._ink.tokens, self._room
         width = room.width() - names
-        flags = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop) | int(Qt.TextFlag.TextWrapAnywhere)
-        needed = QFontMetricsF(small).boundingRect(QRectF(0, 0, width, 10_000), flags, text).height()
-        height = min(needed, 6 * QFontMetricsF(small).lineSpacing())
+        option = QTextOption(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         self._text(QRectF(room.left(), self._y, names, 14), name, small, t.muted)
         self._brush.save()
-        place = QRectF(room.left() + names, self._y + 1, width, height + 1)
-        self._brush.setClipRect(place)
         self._brush.setPen(QColor(t.text))
         self._brush.setFont(small)
-        self._brush.drawText(place, flags, text)
+        needed = self._brush.boundingRect(QRectF(0, 0, width, 10_000), text, option).height()
+        height = min(needed, 6 * QFontMetricsF(small).lineSpacing())
+        place = QRectF(room.left() + names, self._y + 1, width, height + 1)
+        self._brush.setClipRect(place)
+        self._brush.drawText(place, text, option)
         self._brush.restore()
         self._y += height + 3
 

@@ -192,7 +192,7 @@ class NumberAxis(PlainAxis):
     def ticks(self, low: float, high: float, size: float) -> list[tuple[float, str]]:
         if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
             return []
-        each = 27.0 if self.upright else 76.0
+        each = 27.0 if self.upright else 62.0
         most = max(3 if self.upright else 2, int(size / each))
         if self.log and high - low >= 1:
             jump = max(1, math.ceil((high - low) / most))

@@ -43,9 +43,22 @@ class Ink:
         shade = number // len(self.charts.series) % 3
         return color if not shade else color.lighter(140) if shade == 1 else color.darker(140)
 
-    def series_pen(self, number: int, points: int = 0) -> QPen:
-        """The pen of a line: another shade or dash each time the colours begin anew; thin where a line is dense."""
-        pen = self.pen(self.series(number), 1.0 if points > 3_000 else 1.4 if not self.fine else 1.1)
+    def series_pen(self, number: int, length: float = 0.0) -> QPen:
+        """The pen of a line: another shade or dash each time the colours begin anew.
+
+        `length`: how long all lines are together, in some pixels; the longer they are the thinner, as painting them
+        takes time by their length and width.
+        """
+        width = (
+            1.1
+            if self.fine
+            else 1.4
+            if length < 120_000
+            else 1.0
+            if length < 600_000 / self.ratio**2
+            else 1 / self.ratio
+        )
+        pen = self.pen(self.series(number), width)
         style = number // len(self.charts.series) % 3
         if style and self.fine:  # a screen would need too long for dashes
             pen.setDashPattern([5, 3] if style == 1 else [1.5, 2.5])

@@ -175,10 +175,12 @@ class Lattice(Shape):
         painter.restore()
 
 
-def paint_dots(painter: QPainter, view: QTransform, points: list[QPointF], color: QColor, size: float) -> None:
+def paint_dots(
+    painter: QPainter, view: QTransform, points: list[QPointF], color: QColor, size: float, *, smooth: bool = True
+) -> None:
     """Round dots of that size in pixels; `points` are pixels of the view whose place `view` tells."""
     painter.save()
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, smooth)
     painter.setTransform(view, True)
     painter.setPen(QPen(color, size, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
     painter.drawPoints(points)
@@ -195,7 +197,9 @@ class Dots(Shape):
 
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
         points = self._chart.px.points(self._x, self._y)
-        paint_dots(painter, self._chart.px.corner(), points, self._color, self._size)
+        # fine pixels need no smoothing, which would take long for many
+        smooth = len(points) < 200 or self._chart.ink.ratio < 1.5
+        paint_dots(painter, self._chart.px.corner(), points, self._color, self._size, smooth=smooth)
 
 
 class Cross(Shape):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPainterPath
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPolygonF
 from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
 from desktop.views.panels.axes import NumberAxis, PlacesAxis, PlainAxis, number_text, time_text
@@ -37,29 +38,35 @@ def thinned(x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:
     """At most some `most` points, of which each stretch keeps its lowest, highest and a gap."""
     if len(x) <= most:
         return x, y
-    edges = np.linspace(0, len(x), max(1, most // 2) + 1).astype(int)
-    keep: list[int] = []
-    for first, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        part = y[first:stop]
-        good = np.flatnonzero(np.isfinite(part))
-        if not good.size:
-            keep.append(first)
-            continue
-        low, high = int(good[part[good].argmin()]), int(good[part[good].argmax()])
-        keep.extend(first + at for at in sorted({low, high}))
+    size = -(-len(x) // max(1, most // 2))
+    padded = np.full(-(-len(x) // size) * size, np.nan)
+    padded[: len(y)] = y
+    parts = padded.reshape(-1, size)
+    good = np.isfinite(parts)
+    first = np.arange(len(parts)) * size
+    low = first + np.where(good, parts, np.inf).argmin(axis=1)
+    high = first + np.where(good, parts, -np.inf).argmax(axis=1)
+    keep = np.unique(np.concatenate((low, high)))
     return x[keep], y[keep]
 
 
 class _Fill(Shape):
     """Areas between a lower and an upper line, with gaps where either has one."""
 
-    def __init__(self, x: Floats, low: Floats, high: Floats, brush: Any) -> None:
+    def __init__(self, x: Floats, low: Floats, high: Floats, brush: Any, *, fine: bool) -> None:
         super().__init__()
         self._brush = brush
         self._path = QPainterPath()
+        self._parts: list[QPolygonF] = []
         good = np.isfinite(low) & np.isfinite(high)
         edges = np.flatnonzero(np.diff(np.concatenate(([0], good.view(np.int8), [0]))))
         for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            if stop - first > 150 and not fine:
+                # part by part: a polygon of a thousand corners takes a third of a second as a whole
+                sides = zip(*(one[first:stop].tolist() for one in (x, low, high)), strict=True)
+                edges_ = [(QPointF(a, b), QPointF(a, c)) for a, b, c in sides]
+                self._parts += [QPolygonF([*one, *other[::-1]]) for one, other in pairwise(edges_)]
+                continue
             xs = np.concatenate((x[first:stop], x[first:stop][::-1]))
             ys = np.concatenate((high[first:stop], low[first:stop][::-1]))
             self._path.addPolygon([QPointF(a, b) for a, b in zip(xs.tolist(), ys.tolist(), strict=True)])
@@ -68,6 +75,9 @@ class _Fill(Shape):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._brush)
         painter.drawPath(self._path)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        for part in self._parts:
+            painter.drawConvexPolygon(part)
 
 
 class _Together(Chart):
@@ -169,15 +179,16 @@ class LineChart(_Together):
 
     def build(self) -> None:
         options = self.panel.options
-        points = sum(len(one.x) for _, one in self.shown())
+        length = self._length()
         self.drawn: list[tuple[int, Floats, Floats]] = []
+        self.curves: list[tuple[pg.PlotCurveItem, Floats, Floats]] = []
         below: Floats | None = None
         places = np.empty(0)
         stacked = isinstance(self.panel, AreaPanel) and self.panel.options.stacked
         if stacked:
             places = np.unique(np.concatenate([one.x for _, one in self.shown()] or [np.empty(0)]))
         for number, one in self.shown():
-            pen = self.ink.series_pen(number, points)
+            pen = self.ink.series_pen(number, length)
             x, y = one.x, one.y
             if stacked:
                 at = np.searchsorted(places, x)
@@ -204,14 +215,25 @@ class LineChart(_Together):
             level = float(self.scaled(np.array([options.baseline]))[0])
             self.baselines.append(level)
 
+    def _length(self) -> float:
+        """How many pixels long all lines are together, on a plot of 1,200 by 250."""
+        seen = [self.scaled(one.y) for _, one in self.shown()]
+        span = finite_span(seen)
+        if span is None or not span[1] > span[0]:
+            return 0.0
+        with np.errstate(all="ignore"):
+            ups = sum(float(np.nansum(np.abs(np.diff(one / (span[1] - span[0]))))) for one in seen)
+        return ups * 250 + 1_200 * len(seen) if np.isfinite(ups) else 0.0
+
     def _line(self, x: Floats, y: Floats, pen: Any, number: int) -> None:
         step = isinstance(self.panel, LinePanel) and self.panel.options.step
         if len(x):
             curve = pg.PlotCurveItem(x, y, pen=pen, connect="finite", stepMode="right" if step else None)
             # each stretch by itself: a wide line with a thousand turns takes a fifth of a second as a whole
             curve.setSegmentedLineMode("off" if self.ink.fine else "on")
-            curve.opts["antialias"] = len(x) <= 9_000
+            curve.opts["antialias"] = True
             self.add(curve)
+            self.curves.append((curve, x, y))
         # a value between two gaps is no line: it is shown as a dot
         good = np.isfinite(y)
         around = np.concatenate(([False], good, [False]))
@@ -221,15 +243,26 @@ class LineChart(_Together):
             which = good if wanted else alone
             self.add(Dots(self, x[which], y[which], self.ink.series(number), 4.5 if wanted else 3.5))
 
+    def fit(self, *_: Any) -> None:
+        """Of lines with more points than pixels, only what can be seen is painted."""
+        super().fit()
+        (low, high), _y = self.box.viewRange()
+        most = max(600, int(2 * self.box.width()))
+        for curve, x, y in self.curves:
+            if len(x) > most and not self.ink.fine:
+                first = max(0, int(np.searchsorted(x, low)) - 1)
+                part = slice(first, int(np.searchsorted(x, high, "right")) + 1)
+                curve.setData(*thinned(x[part], y[part], most))
+
     def _area(self, x: Floats, low: Floats, high: Floats, number: int, alpha: int) -> None:
         if self.log:  # there is no zero: down to the lowest value
             span = finite_span([self.scaled(one.y) for _, one in self.shown()])
             low = np.where(np.isfinite(low), low, span[0] if span else 0.0)
-        if self.ink.fine and len(x) > 1400:
+        if len(x) > 1400:
             x2, high = thinned(x, high, 1400)
             low = np.interp(x2, x, low)
             x = x2
-        self.add(_Fill(x, low, high, self.ink.wash(self.ink.series(number), alpha)))
+        self.add(_Fill(x, low, high, self.ink.wash(self.ink.series(number), alpha), fine=self.ink.fine))
 
     def level(self, number: int, one: Series, place: int) -> float:
         for which, x, y in self.drawn:  # stacked ones stand on the others

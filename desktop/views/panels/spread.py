@@ -422,6 +422,7 @@ class ParallelChart(Chart):
             colors = self.ink.scale(False, _STEPS, slight=True)
             self.layout_.addItem(Scale(self.ink, False, low, high, slight=True), 0, 2)
         self.which, self.colors = which, colors
+        few = len(data.values) <= 200
         alpha = 200 if len(data.values) <= 60 else 110 if len(data.values) <= 400 else 60
         places = np.arange(count, dtype=float)
         for color in np.unique(which).tolist():  # the highest last, above the others
@@ -430,7 +431,7 @@ class ParallelChart(Chart):
             y = np.concatenate((rows, np.full((len(rows), 1), np.nan)), axis=1).ravel()
             tone = QColor(colors[color])
             tone.setAlpha(alpha)
-            pen = self.ink.pen(tone)
+            pen = self.ink.pen(tone, 1.0 if few else 1 / self.ink.ratio)
             curve = pg.PlotCurveItem(x, y, pen=pen, connect="finite", antialias=True)
             curve.setSegmentedLineMode("off" if self.ink.fine else "on")
             self.add(curve)
