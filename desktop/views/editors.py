@@ -58,6 +58,7 @@ class FormulaEdit(CodeEdit):
         self.completer.setFilterMode(Qt.MatchFlag.MatchStartsWith)
         self._offers = QListView()
         self._offers.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
+        self._offers.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._offers.setFont(interface_font(13))
         self._offers.setAccessibleName("Functions and columns")
         self.completer.setPopup(self._offers)
@@ -91,7 +92,7 @@ class FormulaEdit(CodeEdit):
             return
         popup.setCurrentIndex(self.completer.completionModel().index(0, 0))
         place = self.cursorRect()
-        place.setWidth(min(560, popup.sizeHintForColumn(0) + popup.verticalScrollBar().sizeHint().width() + 20))
+        place.setWidth(min(760, popup.sizeHintForColumn(0) + popup.verticalScrollBar().sizeHint().width() + 20))
         self.completer.complete(place)
 
     def _word(self) -> str:
