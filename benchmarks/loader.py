@@ -50,7 +50,7 @@ RARE = {"xylophone": 1, "zeppelin": 20, "quagga": 10_000}
 """Words and the number of lines that hold them; a line with a rarer word never holds a more frequent one."""
 
 DATABASE = "quarterdeck"
-_FORMAT = 4
+_FORMAT = 5
 """Raise it when what is made changes, so that an older cache is made again."""
 
 

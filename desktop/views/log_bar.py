@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QObject, QStringListModel, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QFocusEvent
+from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent
 from PySide6.QtWidgets import QComboBox, QCompleter, QHBoxLayout, QLabel, QLineEdit, QSizePolicy, QToolButton, QWidget
 
 from desktop import resources
@@ -85,9 +85,11 @@ class SearchBar(QWidget):
 
     Signals:
         asked(int): the next (1) or previous (-1) hit is wanted
+        left(): Esc was pressed where there is nothing to stop and nothing to clear
     """
 
     asked = Signal(int)
+    left = Signal()
 
     def __init__(self, search: LogSearch, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -113,6 +115,7 @@ class SearchBar(QWidget):
         row.addSpacing(2)
         row.addWidget(self.words)
         row.addWidget(self.stop)
+        self.field.installEventFilter(self)
         self.field.returnPressed.connect(lambda: self.asked.emit(1))
         self.field.textChanged.connect(self.take)
         self.case.toggled.connect(self.take)
@@ -144,6 +147,22 @@ class SearchBar(QWidget):
         self.words.setText(words if len(words) < 44 else words[:43] + "…")
         self.words.setToolTip(plain_tip(words) if len(words) >= 44 else "")
         self.stop.setVisible(share is not None)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Esc first stops the count, then clears the text, then leaves; only after that it is the window's."""
+        if watched is self.field and isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape:
+            if event.type() == QEvent.Type.ShortcutOverride:
+                event.accept()
+                return True
+            if event.type() == QEvent.Type.KeyPress:
+                if self._search.running:
+                    self._search.stop()
+                elif self.field.text():
+                    self.field.clear()
+                else:
+                    self.left.emit()
+                return True
+        return super().eventFilter(watched, event)
 
     def _dress(self) -> None:
         t = current()

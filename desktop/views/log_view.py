@@ -154,11 +154,9 @@ class LogView(QWidget):
         self.commands.saved.connect(self.said)
         self.lines.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.lines.customContextMenuRequested.connect(self._show_menu)
-        for key, act in {"Ctrl+F": self._to_search, "Esc": self._escape}.items():
-            # Esc is the window's own where there is nothing to leave here
-            where = self.bar if key == "Esc" else self
-            shortcut = QShortcut(QKeySequence(key), where, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(act)
+        self.bar.left.connect(self.lines.setFocus)
+        find = QShortcut(QKeySequence("Ctrl+F"), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        find.activated.connect(self._to_search)
 
     def _show_menu(self, point: QPoint) -> None:
         self.menu.popup(self.lines.viewport().mapToGlobal(point))
@@ -166,15 +164,6 @@ class LogView(QWidget):
     def _to_search(self) -> None:
         self.bar.field.setFocus()
         self.bar.field.selectAll()
-
-    def _escape(self) -> None:
-        """Out of the search: first the count stops, then the text goes, then the lines have the keys."""
-        if self.hits.running:
-            self.hits.stop()
-        elif self.bar.field.text():
-            self.bar.field.clear()
-        else:
-            self.lines.setFocus()
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
@@ -261,6 +250,8 @@ class LogView(QWidget):
             self.task.choose(None)
         elif line is not None and line.ordinal is not None:
             self.task.choose(line.ordinal)
+        if line is not None:
+            self.follow.setChecked(False)
         self._narrow()
 
     def _narrow(self, _: int = 0, *, near: Cursor | None = None) -> None:
