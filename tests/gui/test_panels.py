@@ -341,7 +341,11 @@ def test_a_file_that_cannot_be_written_is_one_sentence(cards: Cards, tmp_path: P
 @pytest.mark.spec("Q1")
 def test_the_tool_tip_gives_the_definition(cards: Cards) -> None:
     card = cards(panel("line", help="IC: Pearson, per date."), data("line"))
-    assert card.title.toolTip() == card.toolTip() == "IC: Pearson, per date."
+    assert card.title.toolTip() == card.help.toolTip() == "IC: Pearson, per date."
+    assert card.help.isVisible()
+    assert not card.toolTip()  # it would hide the chart
+    assert not cards(panel("line"), data("line")).help.isVisible()
+    assert cards(panel("number", help="Mean."), data("number")).toolTip() == "Mean."
 
 
 @pytest.mark.spec("V3")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import shutil
 import subprocess
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, Qt
 from PySide6.QtPrintSupport import QPrintPreviewWidget
 from PySide6.QtWidgets import QApplication, QListWidget
 from pytestqt.qtbot import QtBot
@@ -475,6 +477,22 @@ def test_a_report_is_written_without_a_window(loop: Any, sign_in: Any, put: Put,
     ):
         with pytest.raises(error, match=words):
             write_report(client, *wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.spec("V2")
+def test_a_closed_report_leaves_no_chart_behind(qtbot: QtBot, bridge: Bridge, sign_in: Any, put: Put) -> None:
+    details = sign_in().get(put({"factor": factor()}))
+    shown = ReportView(sign_in(), bridge, details, fitting("factor"))
+    shown.show()
+    settled(qtbot, shown.body)
+    charts = [weakref.ref(card.drawing) for card in shown.body.cards.values()] if shown.body is not None else []
+    assert len(charts) == 6
+    assert all(one() is not None for one in charts)
+    shown.close()
+    shown.deleteLater()
+    del shown
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and not [one for one in charts if one() is not None])
 
 
 @pytest.mark.spec("V2")

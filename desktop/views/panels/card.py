@@ -46,6 +46,7 @@ class Card(QFrame):
         self.setObjectName("card")
         self.setAccessibleName(panel.title or panel.id)
         self.title = styled(QLabel(panel.title, textFormat=Qt.TextFormat.PlainText), name="subheading")
+        self.help = styled(QLabel(), called="Definition", visible=bool(panel.help) and panel.type != "number")
         self.note = styled(QLabel(textFormat=Qt.TextFormat.PlainText), name="small", visible=False)
         self.reading = styled(_Line(), name="small")
         self.reading.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -58,9 +59,8 @@ class Card(QFrame):
         self.sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.menu: QMenu | None = None
         self._lay_out()
-        if panel.help:
-            self.setToolTip(panel.help)
-            self.title.setToolTip(panel.help)
+        for part in (self.title, self.note, self.help, *([self] if panel.type == "number" else [])):
+            part.setToolTip(panel.help)  # not over a chart, where it would hide what is pointed at
         theme.changed.connect(self._dress)
         selection.changed.connect(self._mark)
         selection.pointed.connect(self._pointed_elsewhere)
@@ -72,6 +72,7 @@ class Card(QFrame):
         head.setContentsMargins(12, 7 if not small else 8, 5, 0)
         head.setSpacing(8)
         head.addWidget(self.title)
+        head.addWidget(self.help)
         head.addWidget(self.note)
         head.addWidget(self.reading, 1)
         head.addWidget(self.button)
@@ -140,6 +141,7 @@ class Card(QFrame):
 
     def _dress(self) -> None:
         ink = on_screen()
+        self.help.setPixmap(resources.icon("information-outline", ink.tokens.faint).pixmap(QSize(13, 13)))
         self.button.setIcon(resources.icon("dots-horizontal", ink.tokens.faint))
         if self.drawing is not None:
             self.drawing.dress(ink)
