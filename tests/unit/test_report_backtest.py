@@ -75,7 +75,11 @@ def test_the_six_sections_of_a_backtest(name: str) -> None:
     own = made["signals"].filter(pl.col("symbol") == "S0")
     assert sum(len(one.time) for one in panels["chart"].signals) == own.height > 2
     assert panels["chart"].volume is None  # the table has none
-    assert {one.name for one in panels["held"].series} == {"S0", "S1"}
+    held = made["positions"].to_pandas().groupby("time").market_value
+    long, short = panels["held"].series
+    np.testing.assert_allclose(long.y, held.agg(lambda one: one[one > 0].sum()))
+    np.testing.assert_allclose(short.y, held.agg(lambda one: one[one < 0].sum()), atol=1e-9)
+    np.testing.assert_allclose(panels["stocks"].series[0].y, held.agg(lambda one: (one != 0).sum()))
     # not long: all rows are shown
     for table in ("orders", "positions", "account", "trades"):
         assert panels[table].rows == made[table].height, table
