@@ -257,7 +257,10 @@ def test_the_report_of_an_evaluation() -> None:
     spread = ((1 + wide[3] - wide[1]) ** (1 / 5)).cumprod() - 1
     np.testing.assert_allclose(panels["long_short"].series[0].y, spread)
     np.testing.assert_allclose(panels["quantile_spread"].median, wide.median())
+    turnover = own["turnover"]
+    monthly = turnover.groupby([turnover["quantile"], turnover.time.dt.month]).turnover.mean()
     assert [one.name for one in panels["turnover"].series] == ["1", "2", "3"]
+    np.testing.assert_allclose([one.y for one in panels["turnover"].series], monthly.unstack())
     np.testing.assert_allclose(panels["autocorrelation"].series[0].y, own["autocorrelation"].rank_autocorrelation)
     assert panels["summary"].rows == len(data["summary"])
 
