@@ -1,6 +1,7 @@
 # make run     the demonstration: embedded cluster, real jobs, the window
 # make test    all tests
 # make lint    ruff, mypy, import-linter
+# make pictures  the guides' pictures, taken anew
 # make bench   the figures of spec N, each beside its target
 PYTHON ?= $(shell for one in python3.11 python3.12 python3.13 python3; do command -v $$one && break; done)
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PG ?= 18
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench clean system system-tests
+.PHONY: help run test lint format bench pictures clean system system-tests
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -47,6 +48,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+pictures: $(VENV)/.run
+	LOGNAME=ann $(BIN)/python -m desktop.pictures docs/images
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

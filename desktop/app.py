@@ -8,29 +8,24 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from PySide6.QtCore import QMessageLogContext, Qt, QtMsgType, qInstallMessageHandler
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 
 from desktop import bridge as bridges
 from desktop import resources, theme
 from desktop.bridge import Bridge, Listening, Source
 from desktop.notices import Notices
 from desktop.settings import Settings
-from desktop.views.details_page import DetailsPage
 from desktop.views.sign_in import SignIn, StartLocal
 from desktop.views.window import Window
 from quarterdeck import profile as profiles
 from quarterdeck.client import Client
 from quarterdeck.errors import Conflict, Invalid, QuarterdeckError
 from quarterdeck.feed import Changed, Feed, Lost, Resync
-from quarterdeck.job import Action, Status
-from quarterdeck.query import Filter
 
-__all__ = ["Desk", "application", "main", "screenshots"]
+__all__ = ["Desk", "application", "local_starter", "main"]
 
 
 def main(profile: str | None = None) -> int:
@@ -187,90 +182,3 @@ class Desk:
             await bridge.close()
             window.deleteLater()
             client.close()
-
-
-def _without_window_manager(kind: QtMsgType, context: QMessageLogContext, text: str) -> None:
-    """Qt's messages but for two that its offscreen platform gives for each window: that nobody manages it."""
-    if text not in ("This plugin does not support propagateSizeHints()", "This plugin does not support raise()"):
-        sys.stderr.write(f"{text}\n")
-
-
-def screenshots(profile: str | None, folder: Path) -> list[Path]:
-    """Pictures of each tab, of a job's details and of its log, in light and dark, written to a folder; their paths."""
-    qInstallMessageHandler(_without_window_manager)
-    app = application()
-    name = profile or profiles.load(None).name
-    folder.mkdir(parents=True, exist_ok=True)
-    taken: list[Path] = []
-
-    async def take() -> int:
-        notices = Notices()
-        bridge = Bridge(notices.error)
-        client = await bridge.call(Client.connect, name)
-        try:
-            for shade in ("light", "dark"):
-                theme.apply(app, "dark" if shade == "dark" else "light")
-                # settings of its own: pictures don't depend on what the user chose
-                settings = Settings(folder / "settings.json")
-                window = Window(client, bridge, None, notices, settings, name, lambda: None, lambda: None)
-                window.resize(1280, 800)
-                window.show()
-                taken.extend(await _photograph(window, client, bridge, folder, shade))
-                window.commands.close_all()
-                window.hide()
-                window.deleteLater()
-        finally:
-            await bridge.close()
-            client.close()
-        return 0
-
-    bridges.run(app, take)
-    return taken
-
-
-async def _photograph(window: Window, client: Client, bridge: Bridge, folder: Path, shade: str) -> list[Path]:
-    taken: list[Path] = []
-
-    async def picture(widget: QWidget, name: str) -> None:
-        await bridge.pause(0.3)
-        path = folder / f"{name}-{shade}.png"
-        if not widget.grab().save(str(path)):
-            raise Invalid(f"the picture {path} can't be written")
-        taken.append(path)
-
-    def loaded(details: DetailsPage) -> bool:
-        return details.model.details is not None
-
-    for number, page in enumerate(window.pages):
-        window.tabs.setCurrentIndex(number)
-        await bridge.until(partial(getattr, page.model, "read"), 10)
-        await picture(window, f"{number + 1}-{page.kind.key}")
-        jobs = await bridge.call(client.list, Filter(kind=page.kind.key), limit=20)
-        job = next((one for one in jobs if one.status is Status.SUCCESS and Action.DETAILS in one.actions), None)
-        if job is None:
-            continue
-        page.open(job)
-        details = page.details
-        if details is None:
-            continue
-        await bridge.until(partial(loaded, details), 10)
-        for place in range(details.tabs.count()):
-            details.tabs.setCurrentIndex(place)
-            await picture(window, f"{number + 1}-{page.kind.key}-details-{place + 1}")
-        page.close_details()
-        window.commands.show_log(job)
-        await picture(window.commands.logs[job.id], f"{number + 1}-{page.kind.key}-log")
-        if page.kind.params is not None and page.kind.run:
-            window.commands.new(page.kind)
-            await picture(window.commands.forms[-1], f"{number + 1}-{page.kind.key}-form")
-            window.commands.forms[-1].reject()
-    for name, button, beside in (
-        ("8-cluster", window.nodes_button, window.cluster),
-        ("9-audit", window.audit_button, window.audit),
-    ):
-        if beside is not None:
-            button.click()
-            await bridge.until(partial(getattr, beside.model, "read"), 10)
-            await picture(window, name)
-    window.stack.show_jobs()
-    return taken

@@ -114,11 +114,12 @@ class FormulaEdit(CodeEdit):
 class PairsEdit(CodeEdit):
     """Pairs, one a line as `name = value`; what has no such form is shown, and read, as JSON."""
 
-    def __init__(self, lines: int, names: Sequence[str] | None) -> None:
-        """`names`: what the two are called where each pair is an object; None where all are one object."""
+    def __init__(self, lines: int, names: Sequence[str] | None, words: Sequence[str] | None = None) -> None:
+        """`names`: what the two are called where each pair is an object; None where all are one object, whose two sides
+        `words` says."""
         super().__init__(lines)
         self._names = names
-        left, right = names or ("name in the source", "name in the table")
+        left, right = names or words or ("name in the source", "name in the table")
         self.setPlaceholderText(f"one a line:  {left} = {right}")
 
     def pairs(self) -> Any:

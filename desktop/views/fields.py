@@ -180,7 +180,7 @@ class Field(QWidget):
     def _build(self, kinds: list[Any], extra: dict[str, Any]) -> QWidget:
         only = kinds[0] if len(kinds) == 1 else None
         if extra.get("pairs") is not None or kinds == [dict[str, str]]:
-            return self._pairs(extra.get("pairs"))
+            return self._pairs(extra.get("pairs"), extra.get("words"))
         if self.code:
             return self._editor(str, python=extra.get("code") == "python" or self.name == "code")
         if only is bool:
@@ -292,8 +292,8 @@ class Field(QWidget):
         line.textChanged.connect(self.edited)
         return line
 
-    def _pairs(self, names: Any) -> QWidget:
-        editor = PairsEdit(5, list(names) if names is not None else None)
+    def _pairs(self, names: Any, words: Any) -> QWidget:
+        editor = PairsEdit(5, list(names) if names is not None else None, words)
 
         def get() -> Any:
             found = editor.pairs()

@@ -124,7 +124,8 @@ class Template(SectionView):
 
     @staticmethod
     def _texts(details: Details) -> Iterator[tuple[str, str, str]]:
-        hashes = {one.get("name"): one.get("sha256", "") for one in details.template.get("factors", ())}
+        listed = details.template.get("factors")
+        hashes = {one.get("name"): one.get("sha256", "") for one in listed} if isinstance(listed, list) else {}
 
         def walk(owner: str, value: Any) -> Iterator[tuple[str, str, str]]:
             if isinstance(value, dict):

@@ -7,12 +7,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quarterdeck.cli.output import say
 from quarterdeck.errors import Invalid
+
+if TYPE_CHECKING:
+    from quarterdeck.profile import Profile
 
 __all__ = ["add_to"]
 
@@ -27,7 +30,7 @@ def desktop(context: typer.Context) -> None:
     """Open the desktop."""
     if not _has_display():
         raise Invalid("there is no display to open the desktop on: set DISPLAY, or use the other commands")
-    raise typer.Exit(int(_window().main(context.obj.profile)))
+    raise typer.Exit(int(_part("desktop.app").main(context.obj.profile)))
 
 
 def demo(
@@ -60,11 +63,12 @@ def demo(
     if headless or not _has_display():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         told("there is no display: taking pictures" if not headless else "taking pictures")
-        taken = _window().screenshots(cluster.profile.name, pictures)
-        told(f"{len(taken)} pictures are in {pictures}")
+        taken = _part("desktop.pictures").taken(cluster.profile.name, pictures)
+        reports = _reports(cluster.profile, pictures)
+        told(f"{len(taken)} pictures and {reports} reports (PDF) are in {pictures}")
     else:
         told("opening the desktop")
-        _window().main(cluster.profile.name)
+        _part("desktop.app").main(cluster.profile.name)
     say("The cluster goes on running; 'quarterdeck cluster stop' stops it.")
 
 
@@ -74,9 +78,25 @@ def _has_display() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
 
 
-def _window() -> Any:
+def _reports(chosen: Profile, folder: Path) -> int:
+    """The reports of an evaluation, a backtest and an attribution as PDF; how many."""
+    from quarterdeck.client import Client
+    from quarterdeck.job import Status
+    from quarterdeck.query import Filter
+
+    printing = _part("desktop.views.printing")
+    done = 0
+    with Client.connect(chosen) as client:
+        for kind in ("evaluation", "backtest", "attribution"):
+            for job in client.list(Filter(kind=kind, statuses=frozenset({Status.SUCCESS})), limit=1):
+                printing.write_report(client, job.id, folder / f"{kind}.pdf", None, None)
+                done += 1
+    return done
+
+
+def _part(name: str) -> Any:
     try:
-        return importlib.import_module("desktop.app")
+        return importlib.import_module(name)
     except ImportError as error:
         raise Invalid(
             f"the desktop can't be opened: {error}; it needs the extra 'desktop' (pip install 'quarterdeck[desktop]')"

@@ -39,7 +39,7 @@ class Visualization(BaseModel):
     tables: dict[str, str] = Field(
         default_factory=dict,
         description="imported tables by the name of the source, or of the parameter, that they are for",
-        json_schema_extra={"shown": True, "pairs": "source = table"},
+        json_schema_extra={"shown": True, "words": ["source", "table"]},
     )
 
     @field_validator("template")

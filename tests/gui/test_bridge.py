@@ -348,7 +348,7 @@ def test_screenshots_are_taken_without_a_display(saved: str, database: Any, tmp_
     (task,) = database.tasks(job)
     database.start("n1", task)
     database.end("n1", task)
-    script = f"import pathlib, sys\nfrom desktop import app\napp.screenshots({saved!r}, pathlib.Path(sys.argv[1]))\n"
+    script = f"import pathlib, sys\nfrom desktop.pictures import taken\ntaken({saved!r}, pathlib.Path(sys.argv[1]))\n"
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "shots")],
         capture_output=True,

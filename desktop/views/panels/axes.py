@@ -187,6 +187,8 @@ class NumberAxis(PlainAxis):
     def __init__(self, side: str, ink: Ink, form: Format = "number", *, log: bool = False) -> None:
         self.form = form
         self.log = log
+        self.floor: float | None = None
+        """Below it nothing is written."""
         super().__init__(side, ink)
 
     def ticks(self, low: float, high: float, size: float) -> list[tuple[float, str]]:
@@ -207,7 +209,8 @@ class NumberAxis(PlainAxis):
                 if value > 0
             ]
         least = 1.0 if self.form == "integer" else 0.0
-        return [(value, self._words(value, step)) for value, step in _round(low, high, most, least)]
+        found = _round(low, high, most, least)
+        return [(value, self._words(value, step)) for value, step in found if self.floor is None or value >= self.floor]
 
     def _words(self, value: float, step: float) -> str:
         if self.form == "percent":

@@ -124,6 +124,8 @@ class CandleChart(Chart):
 
     def axes(self) -> tuple[PlainAxis, PlainAxis]:
         left = NumberAxis("left", self.ink, self.panel.options.format, log=self.log)
+        if (span := finite_span([self.data.low])) is not None and span[0] >= 0:
+            left.floor = 0.0  # the room for volumes may lie below
         return left, TimeAxis("bottom", self.ink, self.data.time)
 
     def entries(self) -> list[Entry]:
