@@ -90,6 +90,16 @@ def test_each_panel_draws_in_both_themes(cards: Cards, qapp: QApplication, kind:
     theme.apply(qapp, "light")
 
 
+@pytest.mark.spec("B3")
+def test_prices_have_no_labels_below_zero(cards: Cards) -> None:
+    times, one = START + DAY * np.arange(50), np.linspace(1.0, 700.0, 50)
+    what = shapes.Candles(time=times, open=one, high=one + 1, low=one - 1, close=one, volume=one, width=DAY)
+    drawing = chart(cards(panel("candlestick"), what))
+    low, high = drawing.box.viewRange()[1]
+    assert low < -100
+    assert min(value for value, _ in drawing.left.ticks(low, high, drawing.box.height())) == 0
+
+
 @pytest.mark.spec("V3", "G4")
 @pytest.mark.parametrize("kind", sorted(PANELS))
 def test_bad_data_gives_a_drawing_or_a_sentence(cards: Cards, kind: str) -> None:
