@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QSizeF
+from PySide6.QtCore import QMessageLogContext, QObject, QSizeF, QtMsgType, qInstallMessageHandler
 from PySide6.QtGui import QPageLayout, QPainter
 from PySide6.QtPrintSupport import QPrintDialog, QPrinter, QPrintPreviewDialog
 from PySide6.QtWidgets import QFileDialog, QWidget
@@ -125,10 +127,26 @@ def write_report(client: Client, job_id: int, path: Path, template: str | None, 
     }
     head = head_of(details, document, report.choices, number, client.now())
     paper = Paper(head, document, report.panels, rows=rows)
-    for _ in paper.steps():
-        continue
+    with _without_remarks():
+        for _ in paper.steps():
+            continue
     save_pdf(paper, path)
     return len(paper.pages)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """The platform without a display says for each drawing what it can't do with windows: nobody needs to know."""
+
+    def said(kind: QtMsgType, context: QMessageLogContext, text: str) -> None:
+        if "plugin does not support" not in text:
+            sys.stderr.write(f"{text}\n")
+
+    before = qInstallMessageHandler(said)
+    try:
+        yield
+    finally:
+        qInstallMessageHandler(before)
 
 
 def _task(details: Details, wanted: str | None) -> int | None:

@@ -231,7 +231,7 @@ class NumberAxis(PlainAxis):
         else:
             text = f"{value:,.10g}"
         if float(text.replace(",", "")) == 0:
-            text = text.lstrip("-")
+            text, unit = text.lstrip("-") if not unit else "0", ""
         return text.replace("-", "−") + unit + (" %" if self.form == "percent" else "")
 
 

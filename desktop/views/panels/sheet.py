@@ -15,6 +15,7 @@ from desktop.views.panels.drawing import Drawing, State
 from desktop.views.panels.ink import Ink
 from desktop.views.panels.legend import legend_height, paint_legend
 from quarterdeck.errors import Invalid
+from quarterdeck.report.shapes import Rows
 
 __all__ = ["drawn_for", "paint", "save_csv", "save_png", "save_svg"]
 
@@ -45,11 +46,15 @@ def paint(painter: QPainter, place: QRectF, panel: Any, data: Any, ink: Ink, sta
         painter.drawText(QPointF(place.left() + 4, top + metrics.ascent()), title)
         top += metrics.height() + 3
     words = said(data)
-    if data.note and not words:
+    notes = [data.note]
+    if isinstance(data, Rows) and data.first is not None and data.rows > data.first.num_rows:
+        notes.append(f"the first of {data.rows:,} rows")  # only as many as fit stand here
+    told = "  ·  ".join(note for note in notes if note)
+    if told and not words:
         painter.setFont(ink.font(-1))
         metrics = QFontMetricsF(ink.font(-1))
         painter.setPen(QColor(t.muted))
-        note = metrics.elidedText(data.note, Qt.TextElideMode.ElideRight, place.width() - 4)
+        note = metrics.elidedText(told, Qt.TextElideMode.ElideRight, place.width() - 4)
         painter.drawText(QPointF(place.left() + 4, top + metrics.ascent()), note)
         top += metrics.height() + 2
     room = QRectF(place.left(), top, place.width(), max(10.0, place.bottom() - top))
