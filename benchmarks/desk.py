@@ -111,7 +111,7 @@ async def until(condition: Callable[[], bool], within: float = 30.0) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {within} s")
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)  # a loop that never waits would keep the window's threads from their work
 
 
 def in_view(table: JobTable) -> range:

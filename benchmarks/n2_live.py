@@ -92,8 +92,11 @@ async def report(made: Loaded, seconds: float, rate: float) -> int:
         busy = watch.stop()
     told = json.loads(output)
     said = told["said"]
+    jobs = {job for job, _, _ in said}
     with Client.sign_in(made.login(ADMIN)) as client:
-        client.delete({job for job, _, _ in said})
+        for job in jobs - {job for job, status, _ in said if status == Status.FAILED.value}:
+            client.terminate(job)
+        client.delete(jobs)
     arrived, missing = [], 0
     for job, status, at in said:
         when = painted.seen.get((job, Status(status)))
