@@ -159,7 +159,7 @@ def populate(cluster: Cluster, said: Callable[[str], None]) -> None:
 
     if not any(node.name == "n2" and node.pid is not None for node in cluster.nodes):
         said("starting a second node")
-        embedded.start_node("n2", slots=2, data=cluster.data, chosen=cluster.profile)
+        embedded.start_node("n2", slots=2, data=cluster.data, chosen=cluster.profile, run_as=embedded.tasks_account())
     said("writing the synthetic data")
     files = synthetic.write_demonstration(cluster.data / "demonstration")
     with Client.connect(cluster.profile) as client:

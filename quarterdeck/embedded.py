@@ -30,7 +30,8 @@ import psutil
 import sqlalchemy as sa
 
 from quarterdeck import admin, database, profile
-from quarterdeck.agent.account import Accounts
+from quarterdeck.agent import view
+from quarterdeck.agent.account import OWN, Accounts
 from quarterdeck.agent.launch import module_command
 from quarterdeck.binaries import is_root
 from quarterdeck.database import Login
@@ -49,6 +50,7 @@ __all__ = [
     "start_node",
     "status",
     "stop",
+    "tasks_account",
 ]
 
 DATABASE = "quarterdeck"
@@ -137,10 +139,24 @@ def start(
     for name, (count, labels, account) in wanted.items():
         if name not in running:
             said(f"starting node {name}")
-            start_node(name, slots=count, labels=labels, data=folder, chosen=chosen, run_as=run_as or account)
+            whose = run_as or account or tasks_account(remarks.append)
+            start_node(name, slots=count, labels=labels, data=folder, chosen=chosen, run_as=whose)
     return Cluster(
         data=folder, port=started.port, profile=chosen, nodes=_nodes(folder), created=created, said=tuple(remarks)
     )
+
+
+def tasks_account(said: Callable[[str], None] = lambda text: None) -> str | None:
+    """The account that tasks of this computer's own cluster run as, unless one is named; None: the right one by itself.
+
+    Where root starts it in a place that no other account can get into, and the system does not let that be opened for
+    tasks alone, they are root's, and `said` is told why. Who works on a cluster of his own is root there anyway; a node
+    of another cluster refuses to start instead.
+    """
+    why = view.trouble(Accounts(None).example)
+    if why:
+        said(f"tasks run as root and can read the node's password: {why}")
+    return OWN if why else None
 
 
 def start_node(

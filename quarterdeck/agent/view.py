@@ -18,7 +18,7 @@ from pathlib import Path
 
 from quarterdeck.agent.account import Account, become, drop_capabilities
 
-__all__ = ["Blocked", "narrow"]
+__all__ = ["Blocked", "narrow", "trouble"]
 
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _READ_ONLY, _NO_SETUID, _NO_DEVICES, _REMOUNT, _BIND, _RECURSIVE, _SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
@@ -61,6 +61,28 @@ def narrow(account: Account | None, needed: Sequence[str], hidden: Sequence[str]
     if account is not None and blocked:
         _refuse(account, _blocked(account, paths))
     return True
+
+
+def trouble(account: Account | None, needed: Sequence[str] = ()) -> str:
+    """Why tasks of that account would find nothing to run, in one sentence; empty where they would. Changes nothing."""
+    if account is None or sys.platform == "win32":
+        return ""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            try:
+                narrow(account, needed, ())
+            except Blocked as error:
+                os.write(write, str(error).encode("utf-8")[:4000])
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8", errors="replace") as answer:
+        said = answer.read()
+    os.waitpid(pid, 0)
+    return said
 
 
 def _works(action: Callable[[], None]) -> bool:

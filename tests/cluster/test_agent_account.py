@@ -64,7 +64,7 @@ def burgled(cluster: Any, agent: Agent, paths: list[Path], *, signal: bool) -> d
 
 def gained(found: dict[str, Any]) -> dict[str, Any]:
     """What hostile code got at."""
-    refused = (
+    refused: tuple[object, ...] = (
         "Permission denied",
         "No such file or directory",
         "Operation not permitted",
@@ -260,3 +260,27 @@ def test_without_the_right_to_mount_the_node_says_what_keeps_its_tasks_out(tmp_p
     assert "this node's tasks run as another account (number 61184), which can't get into /" in done.stdout
     assert "say --run-as root, with which a job's code can read the node's password" in done.stdout
     assert done.stdout.count("\n") == 1
+
+
+_TROUBLE = """
+import sys
+from quarterdeck.agent import view
+from quarterdeck.agent.account import Account
+print(view.trouble(Account("number 61184", 61184, 61184), sys.argv[1:]))
+print(view.trouble(Account("number 61184", 61184, 61184)) and "Python is out of reach")
+"""
+
+
+@needs_root
+@pytest.mark.spec("R3", "G4")
+def test_what_would_keep_tasks_out_is_known_before(tmp_path: Path) -> None:
+    needed = tmp_path / "closed" / "python"
+    needed.mkdir(parents=True)
+    needed.parent.chmod(0o700)
+    tried = [sys.executable, "-c", _TROUBLE, str(needed)]
+    command = ["setpriv", "--bounding-set=-sys_admin", *tried]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "which can't get into /" in done.stdout.splitlines()[0]
+    # asked twice, it changes nothing for the one who asks
+    free = subprocess.run(tried, capture_output=True, text=True, check=True, timeout=60)
+    assert free.stdout.count("\n") == 2
