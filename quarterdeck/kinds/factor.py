@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from quarterdeck import columns
 from quarterdeck.errors import Invalid
 from quarterdeck.kinds.kind import Choice, Facts, Kind, Misfit, Section, Tables, TaskPlan
+from quarterdeck.kinds.period import Moment, first, last, misplaced
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,8 +75,8 @@ class Factor(BaseModel):
         description="a batch test: several factors, one task each",
         json_schema_extra={"pairs": ["name", "formula"]},
     )
-    start: dt.date | dt.datetime | None = Field(None, description="first time of the values; empty: all")
-    end: dt.date | dt.datetime | None = Field(None, description="last time of the values (a date: the whole day)")
+    start: Moment | None = Field(None, description="first time of the values; empty: all")
+    end: Moment | None = Field(None, description="last time of the values (a date: the whole day)")
     symbols: list[str] | None = Field(None, description="only these symbols; empty: all")
     public: bool = Field(False, description="listed for everyone; its details stay with you and the admins")
 
@@ -109,8 +110,8 @@ class Factor(BaseModel):
             _check_text(self.formula, self.code, f"factor '{self.name}'")
         if self.symbols is not None and not self.symbols:
             raise Misfit("symbols is an empty list: leave it out for all symbols", "symbols")
-        if self.start is not None and self.end is not None and _first(self.start) > _last(self.end):
-            raise Misfit(f"start {self.start} lies after end {self.end}", "end")
+        if trouble := misplaced(self.start, self.end):
+            raise Misfit(trouble, "end")
         return self
 
 
@@ -150,18 +151,6 @@ def _check_text(formula: str | None, code: str | None, owner: str) -> None:
         raise Misfit(
             f"{owner} needs either a formula or code" + (", not both" if formula is not None else ""), "formula"
         )
-
-
-def _utc(time: dt.datetime) -> dt.datetime:
-    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
-
-
-def _first(time: dt.date | dt.datetime) -> dt.datetime:
-    return _utc(time if isinstance(time, dt.datetime) else dt.datetime.combine(time, dt.time.min))
-
-
-def _last(time: dt.date | dt.datetime) -> dt.datetime:
-    return _utc(time if isinstance(time, dt.datetime) else dt.datetime.combine(time, dt.time.max))
 
 
 def _facts(params: Factor) -> Facts:
@@ -228,8 +217,8 @@ def run(context: Context, params: dict[str, Any]) -> None:
 
     log = logging.getLogger("factor")
     settings = Factor.model_validate(params)
-    start = None if settings.start is None else _first(settings.start)
-    end = None if settings.end is None else _last(settings.end)
+    start = None if settings.start is None else first(settings.start)
+    end = None if settings.end is None else last(settings.end)
     context.write("environment", environment.table())
     context.progress(0.0, "reading")
     if settings.formula is not None:
