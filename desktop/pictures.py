@@ -52,6 +52,9 @@ GUIDE = {
 }
 """The pictures that the guides show, and the names that they have there."""
 
+_PREFERRED = {"factor": "mom20", "evaluation": "reversal5", "backtest": "Pullback", "data_import": "troubled"}
+"""Of which job, by a text in its name or subject, details are shown where there is one."""
+
 
 def taken(profile: str, folder: Path, *, only: Sequence[str] = ()) -> list[Path]:
     """Take pictures of each tab, of a job's details, log and form, of the cluster and the audit, in light and dark.
@@ -117,7 +120,9 @@ class _Photographer:
             self._window.tabs.setCurrentIndex(number)
             await self._bridge.until(partial(getattr, page.model, "read"), 10)
             await self._picture(self._window, name)
-            found = await self._bridge.call(self._client.list, Filter(kind=page.kind.key), limit=20)
+            preferred = Filter(kind=page.kind.key, text=_PREFERRED.get(page.kind.key, ""))
+            found = await self._bridge.call(self._client.list, preferred, limit=20)
+            found += await self._bridge.call(self._client.list, Filter(kind=page.kind.key), limit=20)
             job = next((one for one in found if one.status is Status.SUCCESS and Action.DETAILS in one.actions), None)
             if job is not None:
                 page.open(job)
