@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QFlowLayout
 
 from desktop import resources
 from desktop.bridge import Bridge
@@ -187,14 +188,20 @@ class ReportView(QWidget):
         self.refresh.setIconSize(QSize(18, 18))
         head = styled(QWidget(), name="head")
         head.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        line = QHBoxLayout(head)
-        line.setContentsMargins(20, 8, 20, 8)
+        above = QVBoxLayout(head)
+        above.setContentsMargins(20, 8, 20, 8)
+        above.setSpacing(8)
+        line = QHBoxLayout()
         line.setSpacing(8)
+        above.addLayout(line)
         for box in (self.which, self.template, self.task):
             line.addWidget(box)
-        self.choices = QHBoxLayout()
-        self.choices.setSpacing(8)
-        line.addLayout(self.choices)
+        self.below = QWidget()  # choices take as many lines as they need: none is cut
+        self.choices = QFlowLayout(self.below)
+        self.choices.setContentsMargins(0, 0, 0, 0)
+        self.choices.setHorizontalSpacing(8)
+        self.choices.setVerticalSpacing(8)
+        above.addWidget(self.below)
         line.addWidget(self.selected)
         line.addStretch()
         line.addWidget(self.words)
@@ -288,6 +295,7 @@ class ReportView(QWidget):
             box.picked.connect(partial(self._choose, choice.name))
             self.choices.addWidget(box)
             self.boxes[choice.name] = box
+        self.below.setVisible(bool(template.choices))
         self.which.setCurrentIndex(0)
         self._switch()
         self._show()
