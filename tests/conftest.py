@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +23,7 @@ import sqlalchemy as sa
 from quarterdeck import admin
 from quarterdeck.database import Login, connect_arguments, engine, translated
 from quarterdeck.server import Server, Started, find_binaries
+from tests.guard import ended_with_us
 
 # --- keyring: none ---------------------------------------------------------------------------------------------------
 
@@ -81,29 +80,11 @@ def postgres(postgres_bin: Path, open_folder: Path) -> Iterator[Started]:
     server = Server(open_folder / "session", postgres_bin)
     started = server.ensure(_FAST)
     try:
-        with _ended_with_us(server):
+        with ended_with_us(server):
             yield started
     finally:
         server.stop("immediate")
         shutil.rmtree(server.data, ignore_errors=True)
-
-
-class _ended_with_us:  # noqa: N801 - reads as a statement
-    """Ends the server even if the test process is killed: a child waits for our end of its pipe to close."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> None:
-        if sys.platform != "win32":
-            script = 'read -r done || { kill -QUIT "$1"; rm -rf -- "$2"; }'
-            command = ["/bin/sh", "-c", script, "sh", str(self._server.running()), str(self._server.data.parent)]
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._child:
-            self._child.communicate(b"done\n", timeout=10)
 
 
 # --- databases: cloned from a template for each test ----------------------------------------------------------------

@@ -62,7 +62,7 @@ def _begin(client: Client, folder: Path, name: str) -> int:
     prices.write_text("symbol,time,close\nA,2024-01-02,1\nA,2024-01-03,2\n", encoding="utf-8")
     if "p" not in {one.name for one in client.datasets()}:
         imported = client.submit("data_import", {"path": str(prices), "table": "p"})
-        assert client.wait(imported, 30).status is Status.SUCCESS
+        assert client.wait(imported, 30).status is Status.SUCCESS, client.get(imported).error
     job = client.submit("factor", {"name": name, "table": "p", "code": _SLEEPER})
     until(lambda: any(line.text == "begun" for line in client.log(job).newest(50)))
     return job

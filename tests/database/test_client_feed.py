@@ -174,36 +174,38 @@ def test_a_network_that_drops_everything_in_silence_is_found_out(
 
 @pytest.mark.spec("G2")
 def test_calls_that_wait_for_a_silent_network_are_given_up_at_once(database: Database) -> None:
-    with Link(database.port) as link:
-        with Client.sign_in(dataclasses.replace(database.login("alice"), port=link.port)) as client:
-            link.silent = True
-            trouble: queue.Queue[Exception] = queue.Queue()
+    with (
+        Link(database.port) as link,
+        Client.sign_in(dataclasses.replace(database.login("alice"), port=link.port)) as client,
+    ):
+        link.silent = True
+        trouble: queue.Queue[Exception] = queue.Queue()
 
-            def count() -> None:
-                try:
-                    client.count()
-                except Exception as error:
-                    trouble.put(error)
+        def count() -> None:
+            try:
+                client.count()
+            except Exception as error:
+                trouble.put(error)
 
-            threads = [threading.Thread(target=count) for _ in range(3)]
-            for thread in threads:
-                thread.start()
-            deadline = time.monotonic() + 10
-            while client.engine.pool.checkedout() < 1:  # type: ignore[attr-defined]
-                assert time.monotonic() < deadline
-            begun = time.monotonic()
-            link.mend()
-            client.abandon()
-            for _ in threads:
-                try:
-                    error = trouble.get(timeout=1.0)
-                except queue.Empty:
-                    continue  # one that had not begun yet, and came through on a new connection
-                assert isinstance(error, Disconnected)
-            for thread in threads:
-                thread.join(10)
-            assert time.monotonic() - begun < 8
-            assert client.count() == 0
+        threads = [threading.Thread(target=count) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 10
+        while client.engine.pool.checkedout() < 1:  # type: ignore[attr-defined]
+            assert time.monotonic() < deadline
+        begun = time.monotonic()
+        link.mend()
+        client.abandon()
+        for _ in threads:
+            try:
+                error = trouble.get(timeout=1.0)
+            except queue.Empty:
+                continue  # one that had not begun yet, and came through on a new connection
+            assert isinstance(error, Disconnected)
+        for thread in threads:
+            thread.join(10)
+        assert time.monotonic() - begun < 8
+        assert client.count() == 0
 
 
 def test_a_wrong_password_is_said(database: Database) -> None:

@@ -431,7 +431,7 @@ def test_while_the_server_is_away_all_stays_and_it_goes_on_by_itself(
         assert view.words.toolTip() == "The server can't be reached."
         write_log("n1", job[1][0], 300, [(*INFO, "meanwhile")], start=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
     qtbot.waitUntil(lambda: seen(view)[-1:] == ["meanwhile"])
-    assert "lines" in view.words.text()
+    qtbot.waitUntil(lambda: "lines" in view.words.text())
 
 
 @pytest.mark.spec("M6")

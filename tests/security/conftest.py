@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from quarterdeck import admin
 from quarterdeck.database import Login
 from quarterdeck.server import Server
+from tests.guard import ended_with_us
 
 PASSWORD = "the password of alice"
 
@@ -182,7 +183,8 @@ def tls_server() -> Iterator[TlsServer]:
             admin.create_user(superuser, "alice", PASSWORD)
             admin.create_user(superuser, "asked_in_clear", PASSWORD)
             superuser.dispose()
-            yield made
+            with ended_with_us(server):
+                yield made
         finally:
             server.stop("immediate")
             shutil.rmtree(server.data, ignore_errors=True)
