@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_a_second_agent_of_the_same_name_is_refused_in_one_sentence(cluster: Any
 def test_a_wrong_password_is_said_at_once(database: Any, tmp_path: Any) -> None:
     login = replace(database.login("node_n1"), password="wrong password")
     with pytest.raises(Disconnected, match="the user name or the password is wrong"):
-        run(login, "n1", 1, (), tmp_path, runs={})
+        run(login, "n1", 1, (), tmp_path, runs={}, run_as=getpass.getuser())
 
 
 @pytest.mark.spec("G4")
@@ -78,7 +79,7 @@ def test_settings_that_can_not_be_used_are_refused(
     database: Any, tmp_path: Any, slots: int, labels: tuple[str, ...], word: str
 ) -> None:
     with pytest.raises(Invalid, match=word):
-        run(database.login("node_n1"), "n1", slots, labels, tmp_path, runs={})
+        run(database.login("node_n1"), "n1", slots, labels, tmp_path, runs={}, run_as=getpass.getuser())
 
 
 @pytest.mark.spec("G4")

@@ -95,7 +95,7 @@ _LEAVES = """
 import sys
 from pathlib import Path
 from quarterdeck import embedded
-embedded.start_node("n2", slots=1, data=Path(sys.argv[1]))
+embedded.start_node("n2", slots=1, data=Path(sys.argv[1]), run_as=embedded.tasks_account())
 """
 
 
@@ -124,7 +124,7 @@ def test_no_password_lies_in_the_folder_or_a_process(cluster: Cluster) -> None:
 
 @pytest.mark.spec("G1", "C1")
 def test_killed_as_a_whole_it_recovers_and_the_cut_task_says_so(cluster: Cluster, shared_path: Path) -> None:
-    embedded.start_node("n2", slots=1, data=cluster.data)
+    embedded.start_node("n2", slots=1, data=cluster.data, run_as=embedded.tasks_account())
     with Client.connect() as client:
         job = _begin(client, shared_path, "cut")
     before = embedded.status(cluster.data)
