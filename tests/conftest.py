@@ -87,6 +87,15 @@ def postgres(postgres_bin: Path, open_folder: Path) -> Iterator[Started]:
         shutil.rmtree(server.data, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """A node that is tried within the test's own process makes its files its own; those of later tests are for all."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 # --- databases: cloned from a template for each test ----------------------------------------------------------------
 
 USERS = {"alice": False, "bob": False, "boss": True}
