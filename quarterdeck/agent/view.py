@@ -12,6 +12,8 @@ import contextlib
 import ctypes
 import json
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +24,10 @@ __all__ = ["Blocked", "narrow", "trouble"]
 
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _READ_ONLY, _NO_SETUID, _NO_DEVICES, _REMOUNT, _BIND, _RECURSIVE, _SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
+
+
+_PATIENCE = 20.0
+"""Seconds that a trial may take."""
 
 
 class Blocked(Exception):
@@ -80,6 +86,9 @@ def trouble(account: Account | None, needed: Sequence[str] = ()) -> str:
             os._exit(0)
     os.close(write)
     with os.fdopen(read, encoding="utf-8", errors="replace") as answer:
+        # a child of a program with threads may never come to its end
+        if not select.select([answer], [], [], _PATIENCE)[0]:
+            os.kill(pid, signal.SIGKILL)
         said = answer.read()
     os.waitpid(pid, 0)
     return said

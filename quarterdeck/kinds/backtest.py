@@ -66,7 +66,11 @@ class Backtest(BaseModel):
         None,
         description="an optimization: parameters by name, each with a list of values, as JSON; one task a combination",
     )
-    metric: _METRICS = Field("sharpe", description="what an optimization ranks by", json_schema_extra={"shown": False})
+    metric: _METRICS = Field(
+        "sharpe",
+        description="what an optimization ranks by: the column score of its grid",
+        json_schema_extra={"shown": False},
+    )
     table: str = Field(min_length=1, description="the imported table of bars")
     symbols: list[str] | None = Field(
         None, description="only these symbols; empty: all of the table", json_schema_extra={"shown": True}
@@ -185,7 +189,6 @@ class _Task(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     backtest: Backtest
-    parameters: dict[str, Any]
     combination: dict[str, Any] | None = None
     computed: Computed | None = None
 
@@ -281,11 +284,9 @@ def _tasks(params: _Resolved) -> list[TaskPlan]:
         computed = {"job": params.computed.job, "ordinal": params.computed.ordinal, "name": params.computed.name}
     plans = []
     for one in _combinations(params):
-        chosen = {**params.parameters, **one}
         name = ", ".join(f"{key}={value}" for key, value in one.items()) if params.grid is not None else params.name
         task = {
-            "backtest": plain | {"parameters": chosen},
-            "parameters": chosen,
+            "backtest": plain | {"parameters": {**params.parameters, **one}},
             "combination": one if params.grid is not None else None,
             "computed": computed,
         }
@@ -312,11 +313,11 @@ def run(context: Context, params: dict[str, Any]) -> None:
     task = _Task.model_validate(params)
     if task.backtest.code is None:
         chosen = strategies.BUILT_IN[str(task.backtest.strategy)]
-        _backtest(context, task, strategies.made(chosen, task.parameters), log)
+        _backtest(context, task, strategies.made(chosen, task.backtest.parameters), log)
         return
     try:
         with strategies.of_code(task.backtest.code) as chosen:
-            _backtest(context, task, strategies.made(chosen, task.parameters), log)
+            _backtest(context, task, strategies.made(chosen, task.backtest.parameters), log)
     except user_code.CodeError as error:
         log.error("%s", error.traceback or error)
         raise
@@ -367,8 +368,10 @@ def _backtest(context: Context, task: _Task, strategy: Strategy, log: Any) -> No
     for name, table in made.frames.items():
         context.write(name, table)
     if task.combination is not None:
-        row = {**task.combination, **{name: made.metrics.get(name) for name in _GRID_METRICS}}
-        context.write("grid", pl.DataFrame([row], schema_overrides=dict.fromkeys(_GRID_METRICS, pl.Float64)))
+        figures = {name: made.metrics.get(name) for name in _GRID_METRICS}
+        row = {**task.combination, **figures, "score": made.metrics.get(settings.metric)}
+        numbers = dict.fromkeys((*_GRID_METRICS, "score"), pl.Float64)
+        context.write("grid", pl.DataFrame([row], schema_overrides=numbers))
     rejected = [order for order in played.orders if order.status == "rejected"]
     if rejected:
         log.warning(

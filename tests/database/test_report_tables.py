@@ -78,7 +78,7 @@ def report(sources: dict[str, Any], panel: dict[str, Any], **more: Any) -> Any:
 LINE = {"type": "line", "fields": {"x": "time", "y": ["value"]}}
 
 
-@pytest.mark.spec("F2", "V1")
+@pytest.mark.spec("F2", "V3")
 def test_a_report_of_a_job(database: Database, alice: Client) -> None:
     job = put(database, [{"factor": factor(90, 3)}], rows=40)
     frames = Frames(builtins()["factor"], JobTables(alice, job))
@@ -92,7 +92,7 @@ def test_a_report_of_a_job(database: Database, alice: Client) -> None:
     assert frames.page("table", picked=picked)["value"].to_pylist() == [84.0, 85.0, 86.0]
 
 
-@pytest.mark.spec("N6")
+@pytest.mark.spec("V3")
 def test_only_columns_and_blocks_that_can_matter_are_read(
     database: Database, alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +116,7 @@ def test_only_columns_and_blocks_that_can_matter_are_read(
     assert seen == [([0, 1, 2], ["symbol"])]
 
 
-@pytest.mark.spec("B7")
+@pytest.mark.spec("V3")
 def test_tasks_are_read_one_after_the_other_or_alone(database: Database, alice: Client) -> None:
     wide = factor(2, 1, 100.0).append_column("more", pa.array([7, 8]))
     job = put(database, [{"factor": factor(2, 1)}, {"factor": factor(2, 1, 10.0)}, {"factor": wide}])
@@ -254,7 +254,7 @@ def _without_symbols(database: Database, alice: Client) -> int:
     return alice.tables(job)[0].id
 
 
-@pytest.mark.spec("N6")
+@pytest.mark.spec("V3")
 def test_a_million_rows_are_drawn_in_little_time_and_memory(database: Database, alice: Client) -> None:
     """Far above what is measured (0.2 to 0.4 s on two free cores), so that a busy machine does not fail it."""
     n = 1_000_000

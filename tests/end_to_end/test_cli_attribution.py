@@ -35,7 +35,7 @@ def exported(run: Run, job: str, table: str, folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / f"{table}.csv")
 
 
-@pytest.mark.spec("K5", "Q3", "T4", "A1", "X1")
+@pytest.mark.spec("K5", "Q3", "T4", "X1")
 def test_brinson_effects_of_an_imported_table(quarterdeck: Run, tmp_path: Path, open_folder: Path) -> None:
     file = open_folder / "sectors.csv"
     file.write_text(SECTORS, encoding="utf-8")
@@ -59,7 +59,7 @@ def test_brinson_effects_of_an_imported_table(quarterdeck: Run, tmp_path: Path, 
     assert "has no rows in the chosen period" in json.loads(quarterdeck("show", failed, "--json").stdout)["error"]
 
 
-@pytest.mark.spec("K5", "Q3", "T4", "A1")
+@pytest.mark.spec("K5", "Q3", "T4")
 def test_a_backtests_returns_are_explained_by_factors(
     quarterdeck: Run, prices: pd.DataFrame, tmp_path: Path, open_folder: Path
 ) -> None:

@@ -90,15 +90,16 @@ def test_the_crossing_strategy_on_real_prices_equals_pandas(
     assert {"summary", "returns", "trades", "signals", "positions", "account", "orders"} <= names
 
 
-@pytest.mark.spec("K4", "B7", "S1", "T3")
+@pytest.mark.spec("K4", "T3")
 def test_an_optimization_is_a_task_a_combination(quarterdeck: Run, prices: pd.DataFrame, tmp_path: Path) -> None:
     job = submitted(
         quarterdeck, strategy="ma_cross", grid={"fast": [5, 10, 30], "slow": [30, 60]}, parameters={"size": 100},
-        table="prices", symbols=["MSFT"], cash=CASH,
+        table="prices", symbols=["MSFT"], cash=CASH, metric="total_return",
     )  # fmt: skip
     grid = exported(quarterdeck, job, "grid", tmp_path)
     assert list(grid.columns[:4]) == ["fast", "slow", "final_equity", "total_return"]
     assert sorted(zip(grid["fast"], grid["slow"], strict=True)) == [(5, 30), (5, 60), (10, 30), (10, 60), (30, 60)]
+    assert grid["score"].tolist() == grid["total_return"].tolist()
     frame = bars(prices, "MSFT")
     for fast, slow, equity in zip(grid["fast"], grid["slow"], grid["final_equity"], strict=True):
         assert equity == pytest.approx(crossing(frame, fast, slow, 100)[1], rel=1e-12)

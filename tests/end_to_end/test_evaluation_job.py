@@ -31,7 +31,7 @@ def exported(run: Run, job: str, table: str, folder: Path, *more: str) -> pd.Dat
     return pd.read_csv(folder / f"{table}.csv")
 
 
-@pytest.mark.spec("E1", "K3", "Q1", "T2", "X1", "C2")
+@pytest.mark.spec("K3", "Q1", "T2", "X1", "C2")
 def test_an_evaluation_of_real_prices_equals_scipy(quarterdeck: Run, computed: pd.DataFrame, tmp_path: Path) -> None:
     done = quarterdeck(
         "submit", "evaluation", "--set", "factor=mom", "--set", "table=prices", "--set", "periods=[1,5,20]",
@@ -77,7 +77,7 @@ def test_an_evaluation_of_real_prices_equals_scipy(quarterdeck: Run, computed: p
     assert (shown["name"], shown["subject"], shown["origin"]) == ("Factor Evaluation", "mom", "single")
 
 
-@pytest.mark.spec("K3", "E1")
+@pytest.mark.spec("K3")
 def test_a_batch_of_factors_is_evaluated_by_a_task_each(
     quarterdeck: Run, computed: pd.DataFrame, tmp_path: Path
 ) -> None:

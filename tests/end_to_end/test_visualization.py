@@ -34,7 +34,7 @@ DOCUMENT = {
 }  # fmt: skip
 
 
-@pytest.mark.spec("V1", "K7", "X1", "C2")
+@pytest.mark.spec("K7", "X1", "C2")
 def test_a_template_keeps_what_it_read(quarterdeck: Run, prices: pd.DataFrame, tmp_path: Path) -> None:
     factor = {"name": "mom", "table": "prices", "formula": "close/delay(close,20)-1"}
     computed = quarterdeck("submit", "factor", "--params", "-", "--wait", text=json.dumps(factor)).stdout.split()[0]

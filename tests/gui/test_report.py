@@ -357,7 +357,7 @@ def test_a_template_of_ones_own_is_offered(qtbot: QtBot, window: Any, sign_in: A
     assert list(body.cards) == ["values"]
 
 
-@pytest.mark.spec("V1", "G1")
+@pytest.mark.spec("G4")
 def test_a_job_without_results_says_so(qtbot: QtBot, window: Any, sign_in: Any, database: Any) -> None:
     job = database.submit("alice")
     shown = window(sign_in())

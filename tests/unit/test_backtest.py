@@ -60,7 +60,7 @@ def test_a_grid_is_one_task_a_combination_that_fits_together() -> None:
     assert BACKTEST.facts
     plans = BACKTEST.tasks(model)
     assert [plan.name for plan in plans] == ["fast=5, slow=10", "fast=5, slow=20", "fast=10, slow=20"]
-    assert plans[0].params["parameters"] == {"size": 100, "fast": 5, "slow": 10}
+    assert plans[0].params["backtest"]["parameters"] == {"size": 100, "fast": 5, "slow": 10}
     facts = BACKTEST.facts(model)
     assert (facts.name, facts.backtest_type, facts.data_type, facts.strategy_type) == (
         "ma_cross",

@@ -73,7 +73,7 @@ def reference(factor: pl.DataFrame, prices: pl.DataFrame, period: int) -> pd.Dat
     return factor.to_pandas().merge(closes, on=["time", "symbol"])
 
 
-@pytest.mark.spec("Q1", "E1")
+@pytest.mark.spec("Q1")
 @pytest.mark.parametrize("ties", [False, True])
 def test_coefficients_equal_those_of_scipy(ties: bool) -> None:
     factor, prices = universe(3, ties=ties)
@@ -100,7 +100,7 @@ def test_coefficients_equal_those_of_scipy(ties: bool) -> None:
             assert figure(found, f"{name}_share_above_003", period) == pytest.approx((series > 0.03).mean())
 
 
-@pytest.mark.spec("Q1", "E1")
+@pytest.mark.spec("Q1")
 def test_quantiles_are_those_of_pandas_and_hold_what_has_no_return() -> None:
     factor, prices = universe(5)
     found = evaluate(factor, prices, [1, 5], 5)
@@ -118,7 +118,7 @@ def test_quantiles_are_those_of_pandas_and_hold_what_has_no_return() -> None:
         np.testing.assert_allclose(ours, daily.reindex(ours.index), rtol=1e-10)
 
 
-@pytest.mark.spec("Q1", "E1")
+@pytest.mark.spec("Q1")
 def test_turnover_and_autocorrelation_against_sets_and_scipy() -> None:
     factor, prices = universe(8, ties=True)
     found = evaluate(factor, prices, [1, 5], 4)

@@ -76,7 +76,7 @@ CASES = {
 }
 
 
-@pytest.mark.spec("G4", "V1")
+@pytest.mark.spec("G4", "V3")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", _ALL_PANELS)
 def test_a_panel_draws_or_says_in_a_sentence_why_not(kind: str, case: str) -> None:

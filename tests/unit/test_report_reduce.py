@@ -18,7 +18,7 @@ from quarterdeck.report import columns, read, reduce
 from quarterdeck.report.shapes import Bars, Bins, Boxes, Candles, Grid, Lines, Number, Parallel, Points, Slices
 from tests.unit.report_tables import DAYS, START, TIME, Tables, line, template
 
-pytestmark = pytest.mark.spec("V1", "V2", "N6")
+pytestmark = pytest.mark.spec("V3")
 
 
 def panel(table: pa.Table, given: dict[str, Any], **source: Any) -> Any:
